@@ -64,7 +64,9 @@ def read_source(folder: Path) -> Source:
         )
     repeated = outcomes.index[outcomes.duplicated(["prompt_id", "model"])]
     if len(repeated):
-        raise CorpusError(f"{folder / 'outcomes.parquet'} row {repeated[0]}: the pair of prompt and model is repeated")
+        raise CorpusError(
+            f"{folder / 'outcomes.parquet'} row {repeated[0]}: the pair of prompt and model is repeated"
+        )
     prompts = prompts.drop_duplicates("text").reset_index(drop=True)
     matrix = outcomes.pivot(index="prompt_id", columns="model", values="score").reindex(prompts["prompt_id"])
     observed = matrix.notna().any(axis=1).to_numpy()
@@ -94,7 +96,9 @@ class StoredStates:
     flat: NDArray[np.float16]  # (sum of lengths, H), memory-mapped
     offsets: NDArray[np.int64]  # (P+1,)
 
-    def batch(self, rows: Sequence[int] | NDArray[np.intp], max_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(
+        self, rows: Sequence[int] | NDArray[np.intp], max_tokens: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Padded states (B, T, H) float32 and mask (B, T) of some prompts, cut at `max_tokens`."""
         lengths = np.minimum(self.offsets[1:][rows] - self.offsets[:-1][rows], max_tokens)
         longest = int(lengths.max())
@@ -122,17 +126,18 @@ def token_states(source: Source, backbone: Backbone, cache: Path, progress: bool
 def _encode_all(
     source: Source, backbone: Backbone, progress: bool
 ) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    from tqdm import tqdm
+    from rich.progress import Progress
 
     by_length = np.argsort([len(text) for text in source.texts])
     rows: list[NDArray[np.float16] | None] = [None] * len(source.texts)
-    with tqdm(total=len(rows), desc=f"encode {source.name}", unit="prompt", disable=not progress) as bar:
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task(f"encode {source.name}", total=len(rows))
         for start in range(0, len(rows), ENCODE_BATCH):
             chunk = by_length[start : start + ENCODE_BATCH]
             encoded = backbone.encode([source.texts[i] for i in chunk])
             for i, states, mask in zip(chunk, encoded.states, encoded.mask, strict=True):
                 rows[i] = states[mask].half().cpu().numpy()
-            bar.update(len(chunk))
+            bar.advance(task, len(chunk))
     whole = [row for row in rows if row is not None]
     offsets = np.cumsum([0] + [len(row) for row in whole], dtype=np.int64)
     return np.concatenate(whole), offsets

@@ -1,0 +1,77 @@
+"""V0's weights on disk: one safetensors file, its configuration in the header, loaded strictly, never pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from router.value.adapter import AdapterConfig
+from router.value.heads.icl import IclConfig
+from router.value.network import ValueNetwork
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = "v0-router/1"
+
+
+class CheckpointError(ValueError):
+    """The file is not a checkpoint of ours, or its tensors are not the ones its configuration asks for."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its provenance: the backbone that it was trained on, and how."""
+
+    network: ValueNetwork
+    backbone: str  # name
+    backbone_version: str
+    training: dict[str, Any]
+
+
+def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
+    """Write atomically; `half` stores float16, which is what the package ships."""
+    network = checkpoint.network
+    tensors = {
+        name: (tensor.half() if half else tensor).detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "adapter": asdict(network.adapter.config),
+        "head": asdict(network.head.config),
+        "backbone": checkpoint.backbone,
+        "backbone_version": checkpoint.backbone_version,
+        "training": checkpoint.training,
+    }
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"v0": json.dumps(header, sort_keys=True)})
+    partial.replace(path)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises `CheckpointError` on a foreign file, a missing tensor or one too many."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    if "v0" not in metadata:
+        raise CheckpointError(f"{path}: no V0 configuration in its header")
+    header = json.loads(metadata["v0"])
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT!r}")
+    network = ValueNetwork(AdapterConfig(**header["adapter"]), IclConfig(**header["head"]))
+    try:
+        network.load_state_dict(
+            {name: tensor.to(torch.float32) for name, tensor in tensors.items()}, strict=True
+        )
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Checkpoint(network.eval(), header["backbone"], header["backbone_version"], header["training"])

@@ -1,0 +1,139 @@
+"""Training episodes: a context and queries of one source, labelled by many policies at once.
+
+An episode draws prompts of one source, once, and several policies that share them; the first N prompts are the
+context, the rest the queries. Policies are the source's models, and mixtures of two of them (one model on one
+side of a random plane through the prompts, another beyond it), so that the head meets more policies than there
+are models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from router.value.corpus import Source, StoredStates
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One source with what its prompts look like to V0."""
+
+    source: Source
+    states: StoredStates
+    pooled: NDArray[np.float32]  # (P, H), normalised
+    structure: NDArray[np.float32]  # (P, S)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which prompts and models of a source may be trained on; the rest is for validation and test."""
+
+    train_prompts: NDArray[np.intp]
+    held_prompts: NDArray[np.intp]
+    train_models: NDArray[np.intp]
+    validation_models: NDArray[np.intp]
+    test_models: NDArray[np.intp]
+
+
+def split(source: Source, held_prompts: float, held_models: float, seed: int) -> Split:
+    """
+    Split by prompt and by model.
+
+    At least two models are held out where there are five or more, half for validation and half for test.
+    """
+    rng = np.random.default_rng([seed, len(source.texts)])
+    prompts = rng.permutation(len(source.texts))
+    cut = round(len(prompts) * held_prompts)
+    models = rng.permutation(len(source.models))
+    held = max(2, round(len(models) * held_models)) if len(models) >= 5 else 0
+    middle = held // 2
+    return Split(
+        train_prompts=np.sort(prompts[cut:]),
+        held_prompts=np.sort(prompts[:cut]),
+        train_models=np.sort(models[held:]),
+        validation_models=np.sort(models[:middle]),
+        test_models=np.sort(models[middle:held]),
+    )
+
+
+@dataclass(frozen=True)
+class Episode:
+    """`rows` (N+M) of one corpus; labels and mask (B, N+M), NaN-free; the first `context` rows are context."""
+
+    corpus: Corpus
+    rows: NDArray[np.intp]
+    labels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    context: int
+
+
+@dataclass(frozen=True)
+class EpisodeConfig:
+    """How episodes are drawn."""
+
+    policies: int = 16
+    queries: int = 96
+    least_context: int = 4
+    most_context: int = 512
+    mixture: float = 0.3  # share of policies that are mixtures of two models
+    single_dataset: float = 0.25  # share of episodes inside one dataset, where topic says little
+
+
+class EpisodeSampler:
+    """Draws episodes from many sources; a source's weight grows with the square root of its outcomes."""
+
+    def __init__(self, corpora: list[tuple[Corpus, Split]], config: EpisodeConfig, seed: int) -> None:
+        self._corpora = corpora
+        self._config = config
+        self._seed = seed
+        sizes = [
+            np.isfinite(corpus.source.scores[np.ix_(part.train_prompts, part.train_models)]).sum()
+            for corpus, part in corpora
+        ]
+        weights = np.sqrt(np.array(sizes, dtype=float))
+        self._weights = weights / weights.sum()
+
+    def draw(self, step: int) -> Episode:
+        """The episode of one step: the same for the same seed, whatever was drawn before."""
+        config, rng = self._config, np.random.default_rng([self._seed, step])
+        corpus, part = self._corpora[rng.choice(len(self._corpora), p=self._weights)]
+        scores = corpus.source.scores
+        seed_model = rng.choice(part.train_models)
+        prompts = part.train_prompts[np.isfinite(scores[part.train_prompts, seed_model])]
+        if rng.random() < config.single_dataset:
+            prompts = _inside_one_dataset(prompts, corpus.source.datasets, rng)
+        rng.shuffle(prompts)
+        most = min(config.most_context, len(prompts) * 3 // 4)
+        context = int(
+            np.exp(rng.uniform(np.log(config.least_context), np.log(max(most, config.least_context + 1))))
+        )
+        rows = prompts[: context + config.queries]
+        labels = scores[rows].T  # (all models, N+M)
+        able = part.train_models[np.isfinite(labels[part.train_models]).mean(axis=1) > 0.3]
+        chosen = rng.choice(able, config.policies, replace=len(able) < config.policies)
+        drawn = labels[chosen]
+        for i in np.flatnonzero(rng.random(config.policies) < config.mixture):
+            drawn[i] = _mixture(labels, rng.choice(able, 2), corpus.pooled[rows], rng)
+        mask = np.isfinite(drawn)
+        return Episode(corpus, rows, np.where(mask, drawn, 0).astype(np.float32), mask, context)
+
+
+def _inside_one_dataset(
+    prompts: NDArray[np.intp], datasets: list[str], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    names = np.array([datasets[i] for i in prompts])
+    inside = prompts[names == rng.choice(names)]
+    return inside if len(inside) >= 24 else prompts
+
+
+def _mixture(
+    labels: NDArray[np.float32], pair: NDArray[np.intp], pooled: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    along = pooled @ rng.standard_normal(pooled.shape[1])
+    beyond = along > np.quantile(along, rng.uniform(0.2, 0.8))
+    return np.where(beyond, labels[pair[0]], labels[pair[1]])

@@ -1,0 +1,232 @@
+"""Training V0's adapter and head on outcome data, the backbone frozen (`router train`).
+
+Every step is one episode (see `episodes`), drawn from its seed and number alone, and the optimiser's state is
+saved beside the weights: a run that stops goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from router.value import checkpoint as checkpoints
+from router.value import structure
+from router.value.adapter import AdapterConfig
+from router.value.backbone import MINILM, Backbone
+from router.value.corpus import Source, read_source, sample_prompts, token_states
+from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
+from router.value.heads.icl import IclConfig
+from router.value.losses import ALPHA, composite_loss
+from router.value.network import ValueNetwork, embedding_width
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from router.value.corpus import StoredStates
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the weights; saved in the checkpoint."""
+
+    sources: tuple[str, ...]
+    left_out: tuple[str, ...] = ()  # sources kept for validation and test
+    most_prompts: int = 5000  # of one source
+    fewer_prompts: dict[str, int] = field(default_factory=dict)  # for some sources, by name
+    held_prompts: float = 0.3
+    held_models: float = 0.25
+    seed: int = 0
+    steps: int = 6000
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    alpha: float = ALPHA
+    average: float = 0.999  # decay of the averaged weights, which are the ones that ship
+    max_tokens: int = 192
+    backbone: str = MINILM
+    episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    head: dict[str, float] = field(default_factory=dict)  # overrides of IclConfig
+
+
+def train(config: TrainConfig, cache: Path, out: Path, device: str = "cpu") -> Path:
+    """Train, or go on training, into `out`; returns the path of the averaged weights."""
+    from rich.progress import Progress
+
+    out.mkdir(parents=True, exist_ok=True)
+    backbone = Backbone.load(config.backbone, device)
+    corpora = [load_corpus(Path(folder), config, backbone, cache) for folder in config.sources]
+    sampler = EpisodeSampler(corpora, config.episodes, config.seed)
+    torch.manual_seed(config.seed)
+    head = IclConfig(input_width=embedding_width(config.adapter), **config.head)  # type: ignore[arg-type]
+    network = ValueNetwork(config.adapter, head).to(device)
+    run = _Run(network, config, out)
+    run.resume()
+    with Progress() as progress, (out / "log.jsonl").open("a") as log:
+        bar = progress.add_task("train V0", total=config.steps, completed=run.step)
+        started, loss_sum = time.monotonic(), 0.0
+        for episode in _prefetch(sampler, run.step, config.steps):
+            loss_sum += run.advance(episode, device)
+            progress.advance(bar)
+            if run.step % 100 == 0:
+                record = {"step": run.step, "loss": loss_sum / 100, "seconds": time.monotonic() - started}
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+                progress.update(bar, description=f"train V0, loss {loss_sum / 100:.4f}")
+                loss_sum = 0.0
+            if run.step % 500 == 0 or run.step == config.steps:
+                run.save()
+    path = out / "v0.safetensors"
+    checkpoints.save(
+        path,
+        checkpoints.Checkpoint(
+            run.averaged(), config.backbone, backbone.version, _provenance(config, corpora)
+        ),
+    )
+    return path
+
+
+def load_corpus(folder: Path, config: TrainConfig, backbone: Backbone, cache: Path) -> tuple[Corpus, Split]:
+    """Read a source, encode it unless that was done before, and split it."""
+    most = config.fewer_prompts.get(folder.name, config.most_prompts)
+    source = sample_prompts(read_source(folder), most, seed=0)
+    states = token_states(source, backbone, cache)
+    corpus = Corpus(source, states, _pooled(states), structure.structure(source.texts))
+    return corpus, split(source, config.held_prompts, config.held_models, config.seed)
+
+
+def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: str) -> torch.Tensor:
+    """Logits (B, M) of an episode's queries."""
+    corpus, n = episode.corpus, episode.context
+    states, mask = corpus.states.batch(episode.rows, max_tokens)
+    pooled, facts = (
+        torch.from_numpy(array[episode.rows]).to(device) for array in (corpus.pooled, corpus.structure)
+    )
+    embeddings = network.embed(states.to(device), mask.to(device), pooled, facts)  # (N+M, D)
+    labels = torch.from_numpy(episode.labels).to(device)
+    seen = torch.from_numpy(episode.mask).to(device)
+    rows = embeddings[:n].expand(len(labels), -1, -1)
+    context = network.head.read(rows, labels[:, :n], seen[:, :n])
+    return network.head.value(embeddings[n:], context)
+
+
+class _Run:
+    """The state of a training run: network, optimiser, averaged weights and step."""
+
+    def __init__(self, network: ValueNetwork, config: TrainConfig, out: Path) -> None:
+        self.network, self.config, self.step = network, config, 0
+        self._file = out / "state.safetensors"
+        decayed = [p for p in network.parameters() if p.dim() > 1]
+        plain = [p for p in network.parameters() if p.dim() <= 1]
+        self._optimiser = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self._average = {name: p.detach().clone() for name, p in network.named_parameters()}
+
+    def advance(self, episode: Episode, device: str) -> float:
+        """One optimiser step; returns the loss."""
+        config = self.config
+        torch.manual_seed(config.seed * 1_000_003 + self.step)
+        self.network.train()
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.learning_rate * _schedule(self.step, config)
+        logits = forward(self.network, episode, config.max_tokens, device)
+        labels = torch.from_numpy(episode.labels[:, episode.context :]).to(device)
+        mask = torch.from_numpy(episode.mask[:, episode.context :]).to(device)
+        loss = composite_loss(logits, labels, mask, config.alpha)
+        self._optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        self._optimiser.step()
+        self.step += 1
+        decay = min(config.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                self._average[name].lerp_(parameter, 1 - decay)
+        return loss.item()
+
+    def averaged(self) -> ValueNetwork:
+        """The network with its averaged weights."""
+        head, adapter = self.network.head.config, self.network.adapter.config
+        network = ValueNetwork(adapter, head)
+        network.load_state_dict(self._average, strict=True)
+        return network.eval()
+
+    def save(self) -> None:
+        """Write weights, averages and optimiser state in one file, atomically."""
+        tensors = {"step": torch.tensor(self.step)}
+        for name, parameter in self.network.named_parameters():
+            tensors[f"weight.{name}"] = parameter.detach().contiguous()
+            tensors[f"average.{name}"] = self._average[name].contiguous()
+            for key, value in self._optimiser.state[parameter].items():
+                tensors[f"{key}.{name}"] = value.contiguous()
+        partial = self._file.with_suffix(".partial")
+        save_file(tensors, partial)
+        partial.replace(self._file)
+
+    def resume(self) -> None:
+        """Take up a saved state, if there is one."""
+        if not self._file.exists():
+            return
+        tensors = load_file(self._file)
+        self.step = int(tensors["step"])
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(tensors[f"weight.{name}"])
+                self._average[name].copy_(tensors[f"average.{name}"])
+                state = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+                self._optimiser.state[parameter] = {
+                    key: value if key == "step" else value.to(parameter.device)
+                    for key, value in state.items()
+                }
+
+
+def _schedule(step: int, config: TrainConfig) -> float:
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * done)))
+
+
+def _prefetch(sampler: EpisodeSampler, start: int, stop: int) -> Iterator[Episode]:
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(sampler.draw, start)
+        for step in range(start, stop):
+            episode = coming.result()
+            coming = pool.submit(sampler.draw, step + 1)
+            yield episode
+
+
+def _pooled(states: StoredStates) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    sums = np.add.reduceat(states.flat, states.offsets[:-1], axis=0, dtype=np.float32)
+    return sums / np.linalg.norm(sums, axis=1, keepdims=True)
+
+
+def _provenance(config: TrainConfig, corpora: list[tuple[Corpus, Split]]) -> dict[str, object]:
+    fields = asdict(config)
+    fields["sources"] = [Path(folder).name for folder in config.sources]
+    fields["held"] = {
+        corpus.source.name: {
+            "validation_models": [corpus.source.models[i] for i in part.validation_models],
+            "test_models": [corpus.source.models[i] for i in part.test_models],
+        }
+        for corpus, part in corpora
+    }
+    return fields
+
+
+__all__ = ["Source", "TrainConfig", "forward", "load_corpus", "train"]
