@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from router.value.corpus import StoredStates
 
 
+REPORT_EVERY, SAVE_EVERY = 100, 500  # steps
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides the weights; saved in the checkpoint."""
@@ -73,18 +76,21 @@ def train(config: TrainConfig, cache: Path, out: Path, device: str = "cpu") -> P
     run.resume()
     with Progress() as progress, (out / "log.jsonl").open("a") as log:
         bar = progress.add_task("train V0", total=config.steps, completed=run.step)
-        started, loss_sum = time.monotonic(), 0.0
-        for episode in _prefetch(sampler, run.step, config.steps):
-            loss_sum += run.advance(episode, device)
-            progress.advance(bar)
-            if run.step % 100 == 0:
-                record = {"step": run.step, "loss": loss_sum / 100, "seconds": time.monotonic() - started}
-                log.write(json.dumps(record) + "\n")
-                log.flush()
-                progress.update(bar, description=f"train V0, loss {loss_sum / 100:.4f}")
-                loss_sum = 0.0
-            if run.step % 500 == 0 or run.step == config.steps:
-                run.save()
+        started, losses = time.monotonic(), []
+        try:
+            for episode in _prefetch(sampler, run.step, config.steps):
+                losses.append(run.advance(episode, device))
+                progress.advance(bar)
+                if run.step % REPORT_EVERY == 0:
+                    loss = float(np.mean(losses[-REPORT_EVERY:]))
+                    record = {"step": run.step, "loss": loss, "seconds": time.monotonic() - started}
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
+                    progress.update(bar, description=f"train V0, loss {loss:.4f}")
+                if run.step % SAVE_EVERY == 0:
+                    run.save()
+        finally:
+            run.save()
     path = out / "v0.safetensors"
     checkpoints.save(
         path,

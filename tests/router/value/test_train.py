@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from router.value import checkpoint, train as module
+from router.value.adapter import AdapterConfig
+from router.value.episodes import EpisodeConfig, split
+from router.value.train import TrainConfig, load_corpus, train
+
+MODELS = [f"m{i}" for i in range(6)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Sixty prompts, half about sums and half about cities; each model can do one of the two."""
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    texts = [f"What is {i} + {i * 7 % 11}?" for i in range(30)] + [f"Where is city number {i}?" for i in range(30)]
+    pd.DataFrame({"prompt_id": range(60), "dataset": "toy", "text": texts}).to_parquet(folder / "prompts.parquet")
+    rows = [
+        {"prompt_id": p, "model": m, "score": float((p < 30) == (i % 2 == 0)) if rng.random() < 0.9 else 0.5}
+        for p in range(60)
+        for i, m in enumerate(MODELS)
+    ]
+    pd.DataFrame(rows).to_parquet(folder / "outcomes.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(folder):
+    return TrainConfig(
+        sources=(str(folder),),
+        steps=6,
+        warmup=2,
+        adapter=AdapterConfig(queries=4, generator_width=8),
+        head={"width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "ridge_width": 4, "hidden": 16},
+        episodes=EpisodeConfig(policies=4, queries=8, most_context=20),
+    )
+
+
+def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_path, config, monkeypatch):
+    cache = tmp_path / "cache"
+    whole = train(config, cache, tmp_path / "whole")
+    prefetch = module._prefetch
+
+    def stop_after_two(*args):
+        for taken, episode in enumerate(prefetch(*args)):
+            if taken == 2:
+                raise KeyboardInterrupt
+            yield episode
+
+    monkeypatch.setattr(module, "_prefetch", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, cache, tmp_path / "parts")
+    monkeypatch.setattr(module, "_prefetch", prefetch)
+    parts = train(config, cache, tmp_path / "parts")
+    one, other = checkpoint.load(whole).network.state_dict(), checkpoint.load(parts).network.state_dict()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name])
+    assert checkpoint.load(parts).training["steps"] == 6
+    assert set(checkpoint.load(parts).training["held"]["toy"]) == {"validation_models", "test_models"}
+
+
+def test_training_lowers_the_loss(tmp_path, config):
+    from dataclasses import replace
+
+    train(replace(config, steps=300, learning_rate=3e-3), tmp_path / "cache", tmp_path / "run")
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0] - 0.05
+
+
+def test_held_out_prompts_and_models_are_never_in_an_episode(tmp_path, config):
+    from router.value.backbone import Backbone
+    from router.value.episodes import EpisodeSampler
+
+    corpus, part = load_corpus(
+        __import__("pathlib").Path(config.sources[0]), config, Backbone.load(device="cpu"), tmp_path
+    )
+    plain = EpisodeSampler([(corpus, part)], EpisodeConfig(policies=4, queries=8, mixture=0), seed=1)
+    trained = corpus.source.scores[:, part.train_models]
+    for step in range(50):
+        episode = plain.draw(step)
+        assert not set(episode.rows) & set(part.held_prompts)
+        for labels in episode.labels:
+            assert any(np.array_equal(labels, column) for column in trained[episode.rows].T)
+
+
+def test_a_split_covers_everything_once(folder):
+    from router.value.corpus import read_source
+
+    source = read_source(folder)
+    part = split(source, 0.3, 0.25, seed=0)
+    assert sorted([*part.train_prompts, *part.held_prompts]) == list(range(60))
+    models = [*part.train_models, *part.validation_models, *part.test_models]
+    assert sorted(models) == list(range(6))
+    assert len(part.validation_models) == len(part.test_models) == 1
