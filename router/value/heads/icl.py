@@ -31,7 +31,7 @@ class IclConfig:
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
-    ridge_width: int = 64
+    ridge_width: int = 128
     hidden: int = 256
     dropout: float = 0.0
 
@@ -43,7 +43,9 @@ class IclContext:
     keys: list[torch.Tensor]  # per layer (B, kv_heads, 1+N, width/heads); row 0 is the empty context's
     values: list[torch.Tensor]  # likewise
     mask: torch.Tensor  # (B, 1+N), True on rows that exist
-    summary: torch.Tensor  # (B, 4): centre, spread, log count, logit of the shrunk mean
+    summary: (
+        torch.Tensor
+    )  # (B, 5): centre, spread, log count, logit of the shrunk mean, skill of the linear fit
     ridge: torch.Tensor  # (B, R+1): weights and offset of the linear fit
 
     @property
@@ -63,10 +65,10 @@ class IclHead(nn.Module):
         )
         self.narrow = nn.Linear(config.hidden, width)
         self.ridge_features = nn.Linear(config.hidden + config.input_width, config.ridge_width)
-        self.log_ridge = nn.Parameter(torch.zeros(()))
+        self.log_penalties = nn.Parameter(torch.log(config.ridge_width * torch.tensor([0.1, 1.0, 10.0])))
         self.embed_label = nn.Linear(3, width)  # centred label, label, leave-one-out prediction
         self.embed_query = nn.Linear(1, width)  # prediction
-        self.embed_summary = nn.Linear(4, width)
+        self.embed_summary = nn.Linear(5, width)
         self.empty = nn.Parameter(torch.randn(width) * 0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
@@ -85,9 +87,10 @@ class IclHead(nn.Module):
         weights = mask.to(embeddings.dtype)
         summary = _summarise(labels, weights)
         x, features = self._represent(embeddings)
-        ridge, left_out = _ridge(features, labels, weights, summary[:, 0], self.log_ridge.exp())
+        fit = fit_linear(features, labels, weights, summary[:, 0], self.log_penalties.exp())
+        summary = torch.cat([summary, fit.skill.unsqueeze(-1)], dim=-1)
         centre, spread = summary[:, :1], summary[:, 1:2]
-        seen = torch.stack([(labels - centre) / spread, labels - 0.5, left_out / spread], dim=-1)
+        seen = torch.stack([(labels - centre) / spread, labels - 0.5, fit.left_out / spread], dim=-1)
         rows = x + self.embed_label(seen * weights.unsqueeze(-1)) + self.embed_summary(summary).unsqueeze(1)
         empty = self.empty + self.embed_summary(summary)
         rows = torch.cat([empty.unsqueeze(1), rows], dim=1)  # (B, 1+N, W)
@@ -99,7 +102,7 @@ class IclHead(nn.Module):
             values.append(v)
             if number < len(self.blocks):  # nobody reads the rows after the last layer
                 rows = block(rows, k, v, mask, summary[:, 2])
-        return IclContext(keys, values, mask, summary, ridge)
+        return IclContext(keys, values, mask, summary, fit.solution)
 
     def value(self, embeddings: torch.Tensor, context: IclContext) -> torch.Tensor:
         """Logits (B, M) of queries (B, M, D), or of the same queries (M, D) against every context."""
@@ -109,13 +112,18 @@ class IclHead(nn.Module):
             features = features.expand(context.batch, -1, -1)
         weights, offset = context.ridge[:, :-1], context.ridge[:, -1:]
         fitted = (features @ weights.unsqueeze(-1)).squeeze(-1) + offset  # (B, M), centred on the mean label
-        fitted = fitted / context.summary[:, 1:2]
-        tokens = x + self.embed_query(fitted.unsqueeze(-1)) + self.embed_summary(context.summary).unsqueeze(1)
+        spread = context.summary[:, 1:2]
+        tokens = (
+            x
+            + self.embed_query((fitted / spread).unsqueeze(-1))
+            + self.embed_summary(context.summary).unsqueeze(1)
+        )
         for block, keys, values in zip(self._layers(), context.keys, context.values, strict=True):
             tokens = block(tokens, keys, values, context.mask, context.summary[:, 2])
         correction = self.out(self.norm(tokens)).squeeze(-1)
-        base = context.summary[:, 3:]
-        return self.base_weight * base + self.ridge_weight * fitted + correction
+        base = context.summary[:, 3:4]
+        # a step of the mean by `fitted` is a step of its logit by fitted / variance
+        return self.base_weight * base + self.ridge_weight * fitted / spread**2 + correction
 
     def _layers(self) -> Iterable[Block]:
         return cast("Iterable[Block]", self.blocks)
@@ -179,27 +187,44 @@ def _summarise(labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return torch.stack([mean, variance.sqrt().clamp(min=0.05), torch.log1p(count), torch.logit(mean)], dim=-1)
 
 
-def _ridge(
+@dataclass(frozen=True)
+class LinearFit:
+    """Ridge regressions of B contexts, blended over penalties by how well each predicts the rows left out."""
+
+    solution: torch.Tensor  # (B, R+1): weights and offset
+    left_out: torch.Tensor  # (B, N): what the fit without a row predicts for it, centred
+    skill: torch.Tensor  # (B,): share of the labels' variance that the left-out predictions explain
+
+
+def fit_linear(
     features: torch.Tensor,  # (B, N, R)
     labels: torch.Tensor,  # (B, N)
     weights: torch.Tensor,  # (B, N), 1 on rows that exist
     centre: torch.Tensor,  # (B,)
-    penalty: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Closed-form ridge of the centred labels: (weights ‖ offset) (B, R+1), leave-one-out predictions (B, N)."""
-    width = features.shape[-1]
+    penalties: torch.Tensor,  # (P,)
+) -> LinearFit:
+    """Closed-form ridge of the centred labels for every penalty, with leave-one-out predictions (PRESS)."""
     count = weights.sum(1, keepdim=True).clamp(min=1)
     middle = (features * weights.unsqueeze(-1)).sum(1) / count  # (B, R)
     x = (features - middle.unsqueeze(1)) * weights.unsqueeze(-1)
     y = (labels - centre.unsqueeze(1)) * weights
-    gram = x.transpose(1, 2) @ x + width * penalty * torch.eye(width, device=x.device, dtype=x.dtype)
+    identity = torch.eye(x.shape[-1], device=x.device, dtype=x.dtype)
+    gram = (x.transpose(1, 2) @ x).unsqueeze(1) + penalties[:, None, None] * identity  # (B, P, R, R)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    solution = (inverse @ (x.transpose(1, 2) @ y.unsqueeze(-1))).squeeze(-1)  # (B, R)
-    leverage = ((x @ inverse) * x).sum(-1).clamp(max=0.99)
-    fitted = (x @ solution.unsqueeze(-1)).squeeze(-1)
-    left_out = (fitted - leverage * y) / (1 - leverage) * weights
+    moment = x.transpose(1, 2) @ y.unsqueeze(-1)  # (B, R, 1)
+    solutions = inverse @ moment.unsqueeze(1)  # (B, P, R, 1)
+    spread_rows = x.unsqueeze(1)  # (B, 1, N, R)
+    leverage = ((spread_rows @ inverse) * spread_rows).sum(-1).clamp(max=0.99)  # (B, P, N)
+    fitted = (spread_rows @ solutions).squeeze(-1)
+    left_out = (fitted - leverage * y.unsqueeze(1)) / (1 - leverage) * weights.unsqueeze(1)
+    error = ((left_out - y.unsqueeze(1)) ** 2).sum(-1) / count  # (B, P)
+    variance = (y**2).sum(-1, keepdim=True) / count + 1e-3
+    trust = torch.softmax(-0.5 * count * error / variance, dim=-1)  # the likelihood of each penalty's fit
+    solution = (trust[:, :, None] * solutions.squeeze(-1)).sum(1)  # (B, R)
+    blended = (trust[:, :, None] * left_out).sum(1)
+    skill = 1 - (((blended - y) ** 2).sum(-1) / count.squeeze(-1)) / variance.squeeze(-1)
     offset = -(middle * solution).sum(-1, keepdim=True)
-    return torch.cat([solution, offset], dim=-1), left_out
+    return LinearFit(torch.cat([solution, offset], dim=-1), blended, skill.clamp(-1, 1))
 
 
 def stack(contexts: Sequence[IclContext]) -> IclContext:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from router.value.heads.icl import IclConfig, IclHead, _ridge, stack
+from router.value.heads.icl import IclConfig, IclHead, fit_linear, stack
 
 WIDTH = 12
 
@@ -77,13 +77,27 @@ def test_real_valued_labels_are_read_not_only_their_side_of_one_half(head):
 def test_the_leave_one_out_predictions_are_what_leaving_one_out_gives():
     torch.manual_seed(3)
     features, labels = torch.randn(1, 15, 4, dtype=torch.float64), torch.rand(1, 15, dtype=torch.float64)
-    weights, penalty = torch.ones_like(labels), torch.tensor(0.5, dtype=torch.float64)
     centre = labels.mean(1)
-    _, left_out = _ridge(features, labels, weights, centre, penalty)
+    fit = fit_linear(
+        features, labels, torch.ones_like(labels), centre, torch.tensor([2.0], dtype=torch.float64)
+    )
     middle = features.mean(1)  # the centring is kept; only the row's equation is dropped
     x, y = (features - middle[:, None])[0], (labels - centre)[0]
     for i in range(15):
         keep = torch.arange(15) != i
-        gram = x[keep].T @ x[keep] + 4 * penalty * torch.eye(4, dtype=torch.float64)
+        gram = x[keep].T @ x[keep] + 2 * torch.eye(4, dtype=torch.float64)
         expected = x[i] @ torch.linalg.solve(gram, x[keep].T @ y[keep])
-        torch.testing.assert_close(left_out[0, i], expected)
+        torch.testing.assert_close(fit.left_out[0, i], expected)
+
+
+def test_the_penalty_that_predicts_left_out_rows_is_trusted():
+    torch.manual_seed(4)
+    features = torch.randn(2, 200, 5, dtype=torch.float64)
+    signal = features[:1] @ torch.tensor([1.0, -1.0, 0.5, 0.0, 0.0], dtype=torch.float64)
+    labels = torch.cat([torch.sigmoid(3 * signal), torch.rand(1, 200, dtype=torch.float64)])
+    weights = torch.ones_like(labels)
+    penalties = torch.tensor([0.1, 1e5], dtype=torch.float64)
+    fit = fit_linear(features, labels, weights, labels.mean(1), penalties)
+    assert fit.skill[0] > 0.7  # a linear world: the light penalty explains it
+    assert abs(fit.skill[1]) < 0.05  # noise: the heavy penalty, which predicts the mean
+    assert fit.solution[1, :-1].abs().max() < 0.05

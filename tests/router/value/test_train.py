@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from router.value import checkpoint, train as module
+from router.value import checkpoint
+from router.value import train as module
 from router.value.adapter import AdapterConfig
 from router.value.episodes import EpisodeConfig, split
 from router.value.train import TrainConfig, load_corpus, train
@@ -21,8 +22,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "toy"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    texts = [f"What is {i} + {i * 7 % 11}?" for i in range(30)] + [f"Where is city number {i}?" for i in range(30)]
-    pd.DataFrame({"prompt_id": range(60), "dataset": "toy", "text": texts}).to_parquet(folder / "prompts.parquet")
+    texts = [f"What is {i} + {i * 7 % 11}?" for i in range(30)] + [
+        f"Where is city number {i}?" for i in range(30)
+    ]
+    pd.DataFrame({"prompt_id": range(60), "dataset": "toy", "text": texts}).to_parquet(
+        folder / "prompts.parquet"
+    )
     rows = [
         {"prompt_id": p, "model": m, "score": float((p < 30) == (i % 2 == 0)) if rng.random() < 0.9 else 0.5}
         for p in range(60)
