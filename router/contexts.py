@@ -180,7 +180,7 @@ class Contexts:
         self._empty = await self._values.fit(
             np.zeros((0, self._values.dim), np.float32), np.zeros(0, np.float32)
         )
-        self.follow(self._models)
+        self._swap({})
         await self.refresh()
         self._polling = asyncio.create_task(self._poll(), name="contexts")
 

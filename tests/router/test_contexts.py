@@ -30,10 +30,13 @@ class FakeValues:
     def __init__(self) -> None:
         self.fitted: list[list[float]] = []
         self.broken = False
+        self.busy = False
         self.seconds = 0.0
 
     async def fit(self, embeddings, labels):
+        self.busy = True
         await asyncio.sleep(self.seconds)
+        self.busy = False
         if self.broken:
             raise RuntimeError("out of memory")
         assert embeddings.shape == (len(labels), DIM)
@@ -238,7 +241,6 @@ async def test_news_from_other_processes_are_found_by_polling(engine, opened):
 
 async def test_a_nudge_does_not_wait_for_the_next_poll(engine, opened):
     contexts = await opened("small")
-    await asyncio.sleep(0.05)  # the nudge of the start has passed
     observe(engine, "dec_1", 1.0)
     contexts.nudge()
     await until(lambda: read_by(contexts) == {"small": 1.0})
@@ -304,9 +306,9 @@ async def test_a_model_that_leaves_during_a_refresh_stays_out(engine, values, op
     contexts = await opened("small", "large")
     observe(engine, "dec_1", 1.0)
     observe(engine, "dec_2", 1.0, model="large")
-    values.seconds = 0.2
+    values.seconds = 0.05
     refreshing = asyncio.create_task(contexts.refresh())
-    await asyncio.sleep(0.1)  # large is being fitted, small waits
+    await until(lambda: values.busy)  # with large, while small waits
     contexts.follow(["large"])
     await refreshing
     assert read_by(contexts) == {"large": 1.0}
