@@ -202,7 +202,10 @@ class Contexts:
         have been read; those left out leave the snapshot, and find their outcomes again should they return.
         Call it after `start`.
         """
-        self._models = tuple(dict.fromkeys(models))
+        followed = tuple(dict.fromkeys(models))
+        if followed == self._models:
+            return
+        self._models = followed
         self._histories = {name: kept for name, kept in self._histories.items() if name in self._models}
         self._unfitted.intersection_update(self._models)
         self._swap({})
