@@ -1,0 +1,117 @@
+"""One chat request, read and checked: only what the gateway itself uses; every other field passes untouched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AUTO = "auto"
+OPTIONS = ("beta", "models")
+
+
+@dataclass(frozen=True)
+class Call:
+    """
+    What a caller asked for. `body` is what goes upstream: the caller's JSON without our `router` field.
+
+    `beta` is None where the caller left it to the settings; `only` is the caller's allow-list, None for all.
+    """
+
+    body: Mapping[str, Any]
+    model: str
+    stream: bool
+    hide_usage: bool
+    beta: float | None
+    only: tuple[str, ...] | None
+
+    @property
+    def routed(self) -> bool:
+        """True when we choose the model, False when the caller named it."""
+        return self.model == AUTO
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """A request body as a JSON object. Raises `BadRequest`."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(
+            f"the body is not valid JSON: {error.msg} at character {error.pos}", code="invalid_json"
+        ) from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object", code="invalid_json")
+    return body
+
+
+def read(raw: bytes, beta_header: str | None = None) -> Call:
+    """The call in a chat request's bytes and its x-router-beta header. Raises `BadRequest` naming the field."""
+    body = parse(raw)
+    options = body.pop("router", None)
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("model must be a string: auto, or a model of the fleet", param="model")
+    _check_messages(body.get("messages"))
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("stream must be true or false", param="stream")
+    if options is not None and not isinstance(options, dict):
+        raise BadRequest("router must be an object", param="router")
+    unknown = next((name for name in options or () if name not in OPTIONS), None)
+    if unknown is not None:
+        raise BadRequest(
+            f"router has no option {unknown!r}; it has {', '.join(OPTIONS)}", param=f"router.{unknown}"
+        )
+    return Call(
+        body=body,
+        model=model,
+        stream=bool(stream),
+        hide_usage=not _asks_for_usage(body),
+        beta=_beta(options or {}, beta_header),
+        only=_only((options or {}).get("models")),
+    )
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("messages must be a list of at least one message", param="messages")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise BadRequest(f"messages[{i}] must be an object", param=f"messages[{i}]")
+
+
+def _beta(options: Mapping[str, Any], header: str | None) -> float | None:
+    """β of this request: the body's before the header's."""
+    value = options.get("beta")
+    if value is not None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise BadRequest("router.beta must be a number between 0 and 1", param="router.beta")
+        return float(value)
+    if header is None:
+        return None
+    try:
+        number = float(header)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise BadRequest("x-router-beta must be a number between 0 and 1", param="x-router-beta")
+    return number
+
+
+def _only(models: object) -> tuple[str, ...] | None:
+    if models is None:
+        return None
+    if not isinstance(models, list) or not models or not all(isinstance(name, str) for name in models):
+        raise BadRequest("router.models must be a list of at least one model's name", param="router.models")
+    return tuple(models)
+
+
+def _asks_for_usage(body: Mapping[str, Any]) -> bool:
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True

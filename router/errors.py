@@ -1,0 +1,181 @@
+# ruff: noqa: N818  (the names say what went wrong; "Error" would add nothing)
+"""
+What a caller can be told went wrong; every error knows its OpenAI form.
+
+    * GatewayError
+      - BadRequest            400  the request cannot be read; `param` names the field
+        + NoCandidate         400  no model of the fleet can serve it; every model's reason
+      - InvalidKey            401  no living key was sent
+      - UnknownModel          404
+      - DecisionNotFound      404  feedback names no decision that we know
+      - DecisionPending       409  feedback for a reply that has not ended
+      - BodyTooLarge          413
+      - NotReady              503  the value model is still loading, or the store is away; try again
+      - UpstreamFailed        502  no upstream gave an answer (504 when the last one was too slow)
+      - UpstreamRefused       4xx  an upstream's own error, passed on as it came
+
+Anything else is a bug of ours and becomes a 500 that says nothing but the request id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class GatewayError(Exception):
+    """An answer that is an error: its HTTP status, OpenAI's `type`, `param` and `code`, and extra headers."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or type(self).code
+        self.headers: dict[str, str] = dict(headers or {})
+
+    def envelope(self) -> dict[str, Any]:
+        """The error as OpenAI's SDKs expect it."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def body(self) -> bytes:
+        """The envelope as JSON."""
+        return orjson.dumps(self.envelope())
+
+
+class BadRequest(GatewayError):
+    """The request cannot be read; `param` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+    code: str | None = None
+
+
+class NoCandidate(BadRequest):
+    """Every model is excluded; `reasons` says why, model by model."""
+
+    code = "no_candidate"
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        each = "; ".join(f"{model}: {reason}" for model, reason in sorted(reasons.items()))
+        super().__init__(f"no model of the fleet can serve this request. {each}", param="model")
+        self.reasons = dict(reasons)
+
+
+class InvalidKey(GatewayError):
+    """No key was sent, or none that lives."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("a valid key is needed: Authorization: Bearer sk-v0-…")
+
+
+class UnknownModel(GatewayError):
+    """A model that the fleet does not have."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the model {model!r} does not exist; see GET /v1/models", param="model")
+        self.model = model
+
+
+class DecisionNotFound(GatewayError):
+    """Feedback for a decision id or completion id that was never recorded."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "decision_not_found"
+
+    def __init__(self, reference: str, param: str) -> None:
+        super().__init__(f"no decision is known by {reference!r}", param=param)
+
+
+class DecisionPending(GatewayError):
+    """Feedback for a reply that has not ended; worth another try once it has."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "decision_pending"
+
+    def __init__(self, reference: str, param: str) -> None:
+        super().__init__(f"the reply of {reference!r} has not ended yet", param=param)
+
+
+class BodyTooLarge(GatewayError):
+    """More bytes than `server.max_body_mb` allows."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes")
+
+
+class NotReady(GatewayError):
+    """Something of ours is not there yet; the caller should come back after `retry_after_s`."""
+
+    status = 503
+    code = "not_ready"
+
+    def __init__(self, message: str, retry_after_s: int = 2) -> None:
+        super().__init__(message, headers={"retry-after": str(retry_after_s)})
+
+
+class UpstreamFailed(GatewayError):
+    """No upstream gave an answer. `slow` when the last of them did not answer in time."""
+
+    status = 502
+    type = "upstream_error"
+    code = "upstream_unavailable"
+
+    def __init__(
+        self, model: str, message: str, *, slow: bool = False, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, headers=headers)
+        self.model = model
+        if slow:
+            self.status, self.code = 504, "upstream_timeout"
+
+
+class UpstreamRefused(GatewayError):
+    """An upstream's error with its own status and body, passed on unchanged where it is in the envelope."""
+
+    type = "upstream_error"
+    code = "upstream_error"
+
+    def __init__(self, model: str, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(f"{model} answered with status {status}", headers=headers)
+        self.model = model
+        self.status = status
+        self._body = body
+
+    def body(self) -> bytes:
+        """The upstream's bytes, or our envelope around them when they are no OpenAI error."""
+        try:
+            parsed = orjson.loads(self._body)
+        except orjson.JSONDecodeError:
+            parsed = None
+        if isinstance(parsed, dict) and isinstance(parsed.get("error"), dict):
+            return self._body
+        return super().body()

@@ -1,0 +1,78 @@
+"""Reading a chat request: only what we use is checked, the rest passes untouched."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from router.call import read
+from router.errors import BadRequest
+
+GOOD = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def body(**changes):
+    return orjson.dumps(GOOD | changes)
+
+
+def test_unknown_fields_pass_and_our_own_is_taken_out():
+    call = read(body(router={"beta": 0.7, "models": ["a"]}, new_field={"deep": [1, None]}))
+    assert call.body == GOOD | {"new_field": {"deep": [1, None]}}
+    assert (call.beta, call.only) == (0.7, ("a",))
+
+
+def test_beta_comes_from_the_body_then_from_the_header():
+    assert read(body(router={"beta": 0}), "0.9").beta == 0
+    assert read(body(), "0.9").beta == 0.9
+    assert read(body()).beta is None
+
+
+def test_usage_is_hidden_unless_asked_for():
+    assert read(body()).hide_usage
+    assert read(body(stream_options={"include_usage": False})).hide_usage
+    assert not read(body(stream_options={"include_usage": True})).hide_usage
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": 3}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "user"}, "hi"]}, "messages[1]"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"router": 0.5}, "router"),
+        ({"router": {"betta": 0.5}}, "router.betta"),
+        ({"router": {"beta": 1.01}}, "router.beta"),
+        ({"router": {"beta": -0.1}}, "router.beta"),
+        ({"router": {"beta": True}}, "router.beta"),
+        ({"router": {"beta": "0.5"}}, "router.beta"),
+        ({"router": {"models": []}}, "router.models"),
+        ({"router": {"models": "a"}}, "router.models"),
+        ({"router": {"models": [1]}}, "router.models"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named(changes, param):
+    with pytest.raises(BadRequest) as caught:
+        read(body(**changes))
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("header", ["", "much", "nan", "inf", "1.5", "-1"])
+def test_a_header_that_is_no_beta_is_named(header):
+    with pytest.raises(BadRequest) as caught:
+        read(body(), header)
+    assert caught.value.param == "x-router-beta"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b'"x"', b'{"model": NaN}', b"\xff\xfe", b"[" * 5000]
+)
+def test_what_is_not_a_json_object_is_refused(raw):
+    with pytest.raises(BadRequest) as caught:
+        read(raw)
+    assert caught.value.code == "invalid_json"
