@@ -76,10 +76,11 @@ class Episode:
 class EpisodeConfig:
     """How episodes are drawn."""
 
-    policies: int = 16
+    policies: int = 24  # at most, and fewer over long contexts
+    tokens: int = 5000  # policies × prompts of one episode, about: every step costs the same
     queries: int = 96
-    least_context: int = 4
-    most_context: int = 512
+    least_context: int = 16
+    most_context: int = 1024
     mixture: float = 0.3  # share of policies that are mixtures of two models
     single_dataset: float = 0.25  # share of episodes inside one dataset, where topic says little
 
@@ -115,9 +116,9 @@ class EpisodeSampler:
         rows = prompts[: context + config.queries]
         labels = scores[rows].T  # (all models, N+M)
         able = part.train_models[np.isfinite(labels[part.train_models]).mean(axis=1) > 0.3]
-        chosen = rng.choice(able, config.policies, replace=len(able) < config.policies)
-        drawn = labels[chosen]
-        for i in np.flatnonzero(rng.random(config.policies) < config.mixture):
+        policies = min(config.policies, max(4, config.tokens // len(rows)))
+        drawn = labels[rng.choice(able, policies, replace=len(able) < policies)]
+        for i in np.flatnonzero(rng.random(policies) < config.mixture):
             drawn[i] = _mixture(labels, rng.choice(able, 2), corpus.pooled[rows], rng)
         mask = np.isfinite(drawn)
         return Episode(corpus, rows, np.where(mask, drawn, 0).astype(np.float32), mask, context)

@@ -120,8 +120,7 @@ def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: st
     embeddings = network.embed(states.to(device), mask.to(device), pooled, facts)  # (N+M, D)
     labels = torch.from_numpy(episode.labels).to(device)
     seen = torch.from_numpy(episode.mask).to(device)
-    rows = embeddings[:n].expand(len(labels), -1, -1)
-    context = network.head.read(rows, labels[:, :n], seen[:, :n])
+    context = network.head.read(embeddings[:n], labels[:, :n], seen[:, :n])
     return network.head.value(embeddings[n:], context)
 
 

@@ -81,12 +81,15 @@ class IclHead(nn.Module):
     def read(
         self, embeddings: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None = None
     ) -> IclContext:
-        """Read B contexts: embeddings (B, N, D), labels (B, N) in [0, 1], mask (B, N) of rows that exist."""
+        """
+        Read B contexts: embeddings (B, N, D), or (N, D) shared by all, labels (B, N) in [0, 1], mask (B, N) of
+        rows that exist.
+        """
         if mask is None:
             mask = torch.ones_like(labels, dtype=torch.bool)
         weights = mask.to(embeddings.dtype)
         summary = _summarise(labels, weights)
-        x, features = self._represent(embeddings)
+        x, features = self._represent(embeddings, len(labels))
         fit = fit_linear(features, labels, weights, summary[:, 0], self.log_penalties.exp())
         summary = torch.cat([summary, fit.skill.unsqueeze(-1)], dim=-1)
         centre, spread = summary[:, :1], summary[:, 1:2]
@@ -106,10 +109,7 @@ class IclHead(nn.Module):
 
     def value(self, embeddings: torch.Tensor, context: IclContext) -> torch.Tensor:
         """Logits (B, M) of queries (B, M, D), or of the same queries (M, D) against every context."""
-        x, features = self._represent(embeddings)
-        if x.dim() == 2:
-            x = x.expand(context.batch, -1, -1)
-            features = features.expand(context.batch, -1, -1)
+        x, features = self._represent(embeddings, context.batch)
         weights, offset = context.ridge[:, :-1], context.ridge[:, -1:]
         fitted = (features @ weights.unsqueeze(-1)).squeeze(-1) + offset  # (B, M), centred on the mean label
         spread = context.summary[:, 1:2]
@@ -128,9 +128,13 @@ class IclHead(nn.Module):
     def _layers(self) -> Iterable[Block]:
         return cast("Iterable[Block]", self.blocks)
 
-    def _represent(self, embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _represent(self, embeddings: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (B, N, W) and features of the linear fit (B, N, R); shared prompts are computed once."""
         hidden = self.widen(embeddings)
-        return self.narrow(hidden), self.ridge_features(torch.cat([hidden, embeddings], dim=-1))
+        x, features = self.narrow(hidden), self.ridge_features(torch.cat([hidden, embeddings], dim=-1))
+        if embeddings.dim() == 2:
+            return x.expand(batch, -1, -1), features.expand(batch, -1, -1)
+        return x, features
 
 
 class Block(nn.Module):
@@ -210,12 +214,15 @@ def fit_linear(
     y = (labels - centre.unsqueeze(1)) * weights
     identity = torch.eye(x.shape[-1], device=x.device, dtype=x.dtype)
     gram = (x.transpose(1, 2) @ x).unsqueeze(1) + penalties[:, None, None] * identity  # (B, P, R, R)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    factor = torch.linalg.cholesky(gram)
+    root = torch.linalg.solve_triangular(
+        factor, identity.expand_as(factor), upper=False
+    )  # rootᵀ·root = gram⁻¹
     moment = x.transpose(1, 2) @ y.unsqueeze(-1)  # (B, R, 1)
-    solutions = inverse @ moment.unsqueeze(1)  # (B, P, R, 1)
-    spread_rows = x.unsqueeze(1)  # (B, 1, N, R)
-    leverage = ((spread_rows @ inverse) * spread_rows).sum(-1).clamp(max=0.99)  # (B, P, N)
-    fitted = (spread_rows @ solutions).squeeze(-1)
+    solutions = root.transpose(2, 3) @ (root @ moment.unsqueeze(1))  # (B, P, R, 1)
+    rows = x.unsqueeze(1)  # (B, 1, N, R)
+    leverage = (rows @ root.transpose(2, 3)).square().sum(-1).clamp(max=0.99)  # (B, P, N)
+    fitted = (rows @ solutions).squeeze(-1)
     left_out = (fitted - leverage * y.unsqueeze(1)) / (1 - leverage) * weights.unsqueeze(1)
     error = ((left_out - y.unsqueeze(1)) ** 2).sum(-1) / count  # (B, P)
     variance = (y**2).sum(-1, keepdim=True) / count + 1e-3
