@@ -1,0 +1,114 @@
+"""The commands that read or change the store: `router keys add|list|revoke` and `router contexts`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The router.yaml that names the store.")]
+CONFIG = Path("router.yaml")
+
+keys = typer.Typer(no_args_is_help=True, help="Keys with which callers may use the gateway.")
+
+
+@keys.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Who will use the key, such as ci.")], config: Config = CONFIG
+) -> None:
+    """Make a key and show its secret, this once."""
+    from router.store.keys import add_key
+
+    with _store(config) as engine:
+        _, secret = add_key(engine, name)
+    typer.echo(f"The key {name!r}; keep it, it cannot be shown again:", err=True)
+    typer.echo(secret)
+
+
+@keys.command("list")
+def show(config: Config = CONFIG) -> None:
+    """Show every key, revoked ones included, without its secret."""
+    from rich.table import Table
+
+    from router.store.keys import list_keys
+
+    table = Table("Name", "Made", "Revoked")
+    with _store(config) as engine:
+        for key in list_keys(engine):
+            table.add_row(key.name, _when(key.created_at), _when(key.revoked_at))
+    _print(table)
+
+
+@keys.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="The key's name.")], config: Config = CONFIG) -> None:
+    """Take a key's right away; a running gateway notices within seconds."""
+    from router.store.keys import revoke_key
+
+    with _store(config) as engine:
+        revoke_key(engine, name)
+    typer.echo(f"The key {name!r} is revoked.")
+
+
+def contexts(config: Config = CONFIG) -> None:
+    """Show what the store has seen of each model."""
+    from rich.table import Table
+
+    from router.store.queries import model_summaries
+
+    table = Table("Model")
+    for title in ("Outcomes", "Mean score", "Mean cost", "Last outcome"):
+        table.add_column(title, justify="right")
+    with _store(config) as engine:
+        for seen in model_summaries(engine):
+            cost = "unknown" if seen.mean_cost is None else f"${seen.mean_cost:.6f}"
+            table.add_row(
+                seen.model, f"{seen.rows:,}", f"{seen.mean_score:.3f}", cost, _when(seen.last_outcome)
+            )
+    if table.row_count:
+        _print(table)
+    else:
+        typer.echo("No outcomes yet: send feedback, or run `router profile`.")
+
+
+@contextmanager
+def _store(config: Path) -> Iterator[Engine]:
+    """The store that router.yaml names. Ends the command with 2 for a bad router.yaml, 1 for a bad store."""
+    from router.config import ConfigError, load
+    from router.store.engine import open_store
+    from router.store.errors import StoreError
+
+    try:
+        engine = open_store(load(config).store.url)
+    except ConfigError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+    except StoreError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+    try:
+        yield engine
+    except StoreError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+    finally:
+        engine.dispose()
+
+
+def _when(seconds: float | None) -> str:
+    return (
+        "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    )
+
+
+def _print(table: object) -> None:
+    from rich.console import Console
+
+    Console().print(table)
