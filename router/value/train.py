@@ -21,7 +21,7 @@ from router.value import checkpoint as checkpoints
 from router.value import structure
 from router.value.adapter import AdapterConfig
 from router.value.backbone import MINILM, Backbone
-from router.value.corpus import Source, read_source, sample_prompts, token_states
+from router.value.corpus import read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
 from router.value.heads.icl import IclConfig
 from router.value.losses import ALPHA, composite_loss
@@ -36,11 +36,15 @@ if TYPE_CHECKING:
 REPORT_EVERY, SAVE_EVERY = 100, 500  # steps
 
 
+class RecipeError(ValueError):
+    """A training recipe cannot be used."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the weights; saved in the checkpoint."""
+    """Everything that decides the weights but the data's files; saved in the checkpoint."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...]  # folders below the data's root
     left_out: tuple[str, ...] = ()  # sources kept for validation and test
     most_prompts: int = 5000  # of one source
     fewer_prompts: dict[str, int] = field(default_factory=dict)  # for some sources, by name
@@ -58,16 +62,30 @@ class TrainConfig:
     backbone: str = MINILM
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
-    head: dict[str, float] = field(default_factory=dict)  # overrides of IclConfig
+    head: dict[str, int | float] = field(default_factory=dict)  # overrides of IclConfig
 
 
-def train(config: TrainConfig, cache: Path, out: Path, device: str = "cpu") -> Path:
-    """Train, or go on training, into `out`; returns the path of the averaged weights."""
+def read_recipe(path: Path) -> TrainConfig:
+    """A training configuration in YAML. Raises `RecipeError` naming file and field."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(TrainConfig).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: {error}") from error
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise RecipeError(f"{path}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
+
+
+def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str = "cpu") -> Path:
+    """Train, or go on training, on the sources below `root` into `out`; returns the averaged weights' path."""
     from rich.progress import Progress
 
     out.mkdir(parents=True, exist_ok=True)
     backbone = Backbone.load(config.backbone, device)
-    corpora = [load_corpus(Path(folder), config, backbone, cache) for folder in config.sources]
+    corpora = [load_corpus(root / name, config, backbone, cache) for name in config.sources]
     sampler = EpisodeSampler(corpora, config.episodes, config.seed)
     torch.manual_seed(config.seed)
     head = IclConfig(input_width=embedding_width(config.adapter), **config.head)  # type: ignore[arg-type]
@@ -223,7 +241,6 @@ def _pooled(states: StoredStates) -> np.ndarray[tuple[int, int], np.dtype[np.flo
 
 def _provenance(config: TrainConfig, corpora: list[tuple[Corpus, Split]]) -> dict[str, object]:
     fields = asdict(config)
-    fields["sources"] = [Path(folder).name for folder in config.sources]
     fields["held"] = {
         corpus.source.name: {
             "validation_models": [corpus.source.models[i] for i in part.validation_models],
@@ -232,6 +249,3 @@ def _provenance(config: TrainConfig, corpora: list[tuple[Corpus, Split]]) -> dic
         for corpus, part in corpora
     }
     return fields
-
-
-__all__ = ["Source", "TrainConfig", "forward", "load_corpus", "train"]

@@ -11,7 +11,7 @@ from router.value import checkpoint
 from router.value import train as module
 from router.value.adapter import AdapterConfig
 from router.value.episodes import EpisodeConfig, split
-from router.value.train import TrainConfig, load_corpus, train
+from router.value.train import RecipeError, TrainConfig, load_corpus, read_recipe, train
 
 MODELS = [f"m{i}" for i in range(6)]
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def config(folder):
     return TrainConfig(
-        sources=(str(folder),),
+        sources=(folder.name,),
         steps=6,
         warmup=2,
         adapter=AdapterConfig(queries=4, generator_width=8),
@@ -49,9 +49,11 @@ def config(folder):
     )
 
 
-def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_path, config, monkeypatch):
-    cache = tmp_path / "cache"
-    whole = train(config, cache, tmp_path / "whole")
+def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
+    tmp_path, folder, config, monkeypatch
+):
+    cache, root = tmp_path / "cache", folder.parent
+    whole = train(config, root, cache, tmp_path / "whole")
     prefetch = module._prefetch
 
     def stop_after_two(*args):
@@ -62,9 +64,9 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_pa
 
     monkeypatch.setattr(module, "_prefetch", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
-        train(config, cache, tmp_path / "parts")
+        train(config, root, cache, tmp_path / "parts")
     monkeypatch.setattr(module, "_prefetch", prefetch)
-    parts = train(config, cache, tmp_path / "parts")
+    parts = train(config, root, cache, tmp_path / "parts")
     one, other = checkpoint.load(whole).network.state_dict(), checkpoint.load(parts).network.state_dict()
     for name in one:
         torch.testing.assert_close(one[name], other[name])
@@ -72,21 +74,20 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_pa
     assert set(checkpoint.load(parts).training["held"]["toy"]) == {"validation_models", "test_models"}
 
 
-def test_training_lowers_the_loss(tmp_path, config):
+def test_training_lowers_the_loss(tmp_path, folder, config):
     from dataclasses import replace
 
-    train(replace(config, steps=300, learning_rate=3e-3), tmp_path / "cache", tmp_path / "run")
+    longer = replace(config, steps=300, learning_rate=3e-3)
+    train(longer, folder.parent, tmp_path / "cache", tmp_path / "run")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] - 0.05
 
 
-def test_held_out_prompts_and_models_are_never_in_an_episode(tmp_path, config):
+def test_held_out_prompts_and_models_are_never_in_an_episode(tmp_path, folder, config):
     from router.value.backbone import Backbone
     from router.value.episodes import EpisodeSampler
 
-    corpus, part = load_corpus(
-        __import__("pathlib").Path(config.sources[0]), config, Backbone.load(device="cpu"), tmp_path
-    )
+    corpus, part = load_corpus(folder, config, Backbone.load(device="cpu"), tmp_path)
     plain = EpisodeSampler([(corpus, part)], EpisodeConfig(policies=4, queries=8, mixture=0), seed=1)
     trained = corpus.source.scores[:, part.train_models]
     for step in range(50):
@@ -105,3 +106,13 @@ def test_a_split_covers_everything_once(folder):
     models = [*part.train_models, *part.validation_models, *part.test_models]
     assert sorted(models) == list(range(6))
     assert len(part.validation_models) == len(part.test_models) == 1
+
+
+def test_a_recipe_is_read_and_its_mistakes_are_named(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("sources: [a, b]\nsteps: 7\nepisodes: {queries: 5}\nhead: {width: 32}\n")
+    recipe = read_recipe(path)
+    assert (recipe.sources, recipe.steps, recipe.episodes.queries) == (("a", "b"), 7, 5)
+    path.write_text("sources: [a]\nsteps: many\n")
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: steps: Input should be a valid integer"):
+        read_recipe(path)
