@@ -69,7 +69,7 @@ def shopping(rng: Random, difficulty: int) -> Draft:
     lines = (1, 2, 2, 3, 4)[difficulty - 1]
     items = some(rng, lines, ITEMS)
     counts = [rng.randint(2, 9 if difficulty < 4 else 24) for _ in items]
-    cents = [0] if difficulty < 3 else [0, 25, 50, 75, 20, 40]
+    cents = ((0,), (0,), (0, 25, 50, 75, 20, 40), (0, 50), (0, 20, 40, 50))[difficulty - 1]
     prices = [Decimal(100 * rng.randint(2, 12) + rng.choice(cents)) / 100 for _ in items]
     total = sum((n * p for n, p in zip(counts, prices, strict=True)), Decimal(0))
     percent = rng.choice((10, 20, 50)) if difficulty >= 4 else 0
