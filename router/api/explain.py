@@ -1,0 +1,50 @@
+"""POST /v1/router/explain: what `auto` would do with a chat request, and why; nothing is called."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from router.api.chat import CHAT_BODY
+from router.api.request import Caller, ServicesOf, raw_body
+from router.call import read
+from router.decide import normalised
+
+api = APIRouter(tags=["explain"])
+
+
+@api.post("/v1/router/explain", openapi_extra=CHAT_BODY)
+async def explain(request: Request, built: ServicesOf, _key: Caller) -> dict[str, Any]:
+    """
+    Every candidate's value, expected cost in USD, normalised cost, score and rows of context, in rank.
+
+    A request that names its model is chosen as named, with the candidates shown as `auto` would see them.
+    `timings_ms` says where the time went.
+    """
+    call = read(await raw_body(request), request.headers.get("x-router-beta"))
+    started = time.perf_counter()
+    routed = await built.gateway.route(call, dry=True)
+    total = (time.perf_counter() - started) * 1e3
+    decision, reading = routed.decision, routed.reading
+    assert reading is not None  # a dry run always reads the prompt
+    return {
+        "beta": decision.beta,
+        "cost_scale": reading.cost_scale,
+        "chosen": decision.chosen if call.routed else call.model,
+        "reason": decision.reason if call.routed else "pinned",
+        "candidates": [
+            {
+                "model": each.model,
+                "value": each.value,
+                "expected_cost_usd": each.cost,
+                "cost_norm": None if each.cost is None else normalised(each.cost, reading.cost_scale),
+                "score": each.score,
+                "rows": reading.rows.get(each.model),
+                "excluded": each.excluded,
+            }
+            for each in decision.candidates
+        ],
+        "timings_ms": {**reading.timings, "total": total},
+    }

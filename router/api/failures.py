@@ -1,0 +1,119 @@
+"""Every error leaves in OpenAI's envelope, every reply with a request id, and no bug shows its inside."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from router.errors import BadRequest, GatewayError, NotReady
+from router.store.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = "x-request-id"
+LONGEST_REQUEST_ID = 128
+CLIENT_LEFT = 499
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Teach the app our error family, and put its own errors into the envelope."""
+    app.add_exception_handler(GatewayError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(StoreUnavailable, _store_away)
+    app.add_exception_handler(ClientDisconnect, _client_left)
+
+
+def as_response(error: GatewayError) -> Response:
+    """An error as the reply it makes."""
+    return Response(error.body(), error.status, error.headers, media_type="application/json")
+
+
+class RequestIds:
+    """
+    Names every request, by the caller's x-request-id or one of ours, and answers for bugs.
+
+    An unexpected exception is logged with its place but without its message, which may quote a prompt.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).get(REQUEST_ID))
+        scope["request_id"] = request_id
+        started = False
+
+        async def named(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, named)
+        except Exception as error:
+            logger.error("request=%s failed unexpectedly: %s", request_id, _place(error))
+            if started:
+                raise _BrokenReply from None  # the server must cut the connection: half a reply is out
+            ours = GatewayError(f"an unexpected error; the log has it under {request_id}")
+            await as_response(ours)(scope, receive, named)
+
+
+class _BrokenReply(Exception):  # noqa: N818
+    """A reply that had begun could not be finished; the reason is in the log."""
+
+
+def _request_id(sent: str | None) -> str:
+    if sent and len(sent) <= LONGEST_REQUEST_ID and sent.isascii() and sent.isprintable():
+        return sent
+    return f"req_{secrets.token_hex(12)}"
+
+
+def _place(error: Exception) -> str:
+    """An exception's class and the way to it, innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    way = " > ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {way}"
+
+
+async def _ours(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return as_response(error)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][1:]))
+    return as_response(BadRequest(f"{where}: {first['msg']}", param=where or None))
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    ours = BadRequest(str(error.detail), headers=error.headers)
+    ours.status = error.status_code
+    return as_response(ours)
+
+
+async def _store_away(_request: Request, _error: Exception) -> Response:
+    return as_response(NotReady("the store cannot be reached now"))
+
+
+async def _client_left(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)

@@ -1,0 +1,46 @@
+"""GET /v1/models: `auto` and the fleet, in OpenAI's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter
+
+from fleet.model import Model
+from router.api.request import Caller, ServicesOf
+from router.call import AUTO
+from router.errors import UnknownModel
+
+api = APIRouter(tags=["models"])
+
+CREATED = 0  # OpenAI's field for a model's birth, which we do not know
+
+
+@api.get("/v1/models")
+async def list_models(built: ServicesOf, _key: Caller) -> dict[str, Any]:
+    """`auto` first, then the fleet in the order of router.yaml."""
+    return {"object": "list", "data": [_entry(AUTO, "router"), *map(_of_fleet, _fleet(built).values())]}
+
+
+@api.get("/v1/models/{name:path}")
+async def get_model(name: str, built: ServicesOf, _key: Caller) -> dict[str, Any]:
+    """One of them."""
+    if name == AUTO:
+        return _entry(AUTO, "router")
+    model = _fleet(built).get(name)
+    if model is None:
+        raise UnknownModel(name)
+    return _of_fleet(model)
+
+
+def _fleet(built: ServicesOf) -> Mapping[str, Model]:
+    return built.gateway.fleet.models
+
+
+def _of_fleet(model: Model) -> dict[str, Any]:
+    return _entry(model.name, model.provider)
+
+
+def _entry(name: str, owner: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": owner}

@@ -1,0 +1,81 @@
+"""The application: what is built when it starts, how it is wired, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from fleet.upstream import Fleet
+from router.api import chat, explain, feedback, health, models
+from router.api.failures import RequestIds, answer_errors
+from router.api.request import Services
+from router.contexts import Contexts
+from router.gateway import Gateway
+from router.ledger import Ledger
+from router.reload import watch
+from router.store.engine import open_store
+from router.store.keys import Keyring
+from router.store.writer import Writer
+from router.valuation import Loading, Valuation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import Engine
+
+    from router.config import Settings
+    from router.value.batcher import Scorer
+
+
+def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet | None = None) -> FastAPI:
+    """
+    The gateway of these settings; connects to nothing until its lifespan begins.
+
+    `scorer` and `fleet` replace the ones that the settings describe. The app does not close a given fleet.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as closing:
+            engine = await asyncio.to_thread(open_store, settings.store.url)
+            closing.callback(engine.dispose)
+            writer = Writer(engine)
+            writer.start()
+            closing.push_async_callback(writer.aclose)
+            upstreams = fleet or Fleet.open(settings.fleet, settings.timeouts)
+            if fleet is None:
+                closing.push_async_callback(upstreams.aclose)
+            loading = Loading(_load(settings, scorer, upstreams, engine))
+            closing.push_async_callback(loading.aclose)
+            ledger = Ledger(writer, loading)
+            closing.push_async_callback(ledger.aclose)
+            gateway = Gateway(settings, upstreams, loading, ledger)
+            app.state.services = Services(gateway, writer, Keyring(engine))
+            watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
+            closing.callback(watching.cancel)
+            yield
+
+    app = FastAPI(title="V0 Router", version=version("v0-router"), lifespan=lifespan)
+    answer_errors(app)
+    app.add_middleware(RequestIds)
+    for room in (chat, models, feedback, explain, health):
+        app.include_router(room.api)
+    return app
+
+
+async def _load(settings: Settings, scorer: Scorer | None, fleet: Fleet, engine: Engine) -> Valuation:
+    """V0 and its contexts, ready to decide. Raises what either raises."""
+    ours = scorer is None
+    if scorer is None:
+        from router.value.batcher import Scorer  # imports torch when it loads
+
+        value = settings.value
+        scorer = await Scorer.load(value.weights, value.backbone, value.device)
+    contexts = Contexts(engine, scorer, fleet.models, context_size=settings.context_size)
+    await contexts.start()
+    contexts.follow(fleet.models)  # the fleet may have changed meanwhile
+    return Valuation(scorer, contexts, owns_scorer=ours)

@@ -1,0 +1,232 @@
+"""
+One chat request as an ASGI response: it starts with the decision and ends with the row that records it.
+
+Written as its own response, since the client may leave at any moment: while we decide, while the upstream
+thinks, between two chunks. Whenever that is, the upstream is let go at once and the decision is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+from starlette.responses import Response
+
+from fleet.model import Usage
+from fleet.prices import cost_usd
+from router.decide import after_failures
+from router.errors import GatewayError
+from router.ledger import NO_VERSION, prompt_row
+from router.store.rows import CandidateRow, DecisionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from router.call import Call
+    from router.decide import Decision
+    from router.features import Features
+    from router.gateway import Gateway, Routed
+    from router.relay import Relay
+
+logger = logging.getLogger(__name__)
+
+CLIENT_LEFT = 499
+BROKEN_OFF = 502
+
+
+class Exchange(Response):
+    """
+    A call on its way through the gateway, and what is known of it so far.
+
+    The status it records is the client's, except that a client which left counts as 499 and a stream which
+    broke off as 502.
+    """
+
+    def __init__(self, gateway: Gateway, call: Call, key_id: int | None) -> None:
+        super().__init__()
+        self.id = f"dec_{secrets.token_hex(12)}"
+        self._gateway = gateway
+        self._call = call
+        self._key_id = key_id
+        self._store_prompts = gateway.settings.store.store_prompts
+        self._created_at = time.time()
+        self._started = time.perf_counter()
+        self._decided_ms = 0.0
+        self._first_byte_ms: float | None = None
+        self._failed: dict[str, str] = {}
+        self._routed: Routed | None = None
+        self._relay: Relay | None = None
+        self._status = CLIENT_LEFT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with anyio.CancelScope() as until_the_client_leaves:
+
+                async def sending(message: Message) -> None:
+                    try:
+                        await send(message)
+                    except OSError:  # how some servers say that the client has left
+                        until_the_client_leaves.cancel()
+                        await anyio.lowlevel.checkpoint()  # ends us here
+
+                watch = asyncio.create_task(_watch(receive, until_the_client_leaves))
+                try:
+                    await self._answer(sending)
+                finally:
+                    watch.cancel()
+        finally:
+            try:
+                self._record(scope.get("request_id", ""))
+            finally:
+                if self._relay is not None:
+                    await self._relay.aclose()
+
+    async def _answer(self, send: Send) -> None:
+        try:
+            self._routed = await self._gateway.route(self._call)
+            self._decided_ms = self._elapsed_ms()
+            self._gateway.ledger.open(self.id)
+            self._relay = await self._gateway.call(self._call, self._routed, self._failed)
+            await self._forward(send, self._relay)
+        except GatewayError as error:
+            self._status = error.status
+            await self._send_whole(send, error.status, error.headers, error.body())
+        except Exception:
+            self._status = 500
+            raise
+
+    async def _forward(self, send: Send, relay: Relay) -> None:
+        if relay.reader.completion_id is not None:
+            self._gateway.ledger.name(self.id, relay.reader.completion_id)
+        self._first_byte_ms = self._elapsed_ms()
+        if not relay.stream:
+            body = b"".join([chunk async for chunk in relay.chunks()])
+            self._status = relay.status
+            await self._send_whole(send, relay.status, relay.headers, body)
+            return
+        await _start(send, relay.status, relay.headers | self._decision_headers())
+        async for chunk in relay.chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._status = BROKEN_OFF if relay.cut else relay.status
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_whole(self, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        ours = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **self._decision_headers(),
+        }
+        await _start(send, status, {**headers, **ours})
+        await send({"type": "http.response.body", "body": body})
+
+    def _decision_headers(self) -> dict[str, str]:
+        """What the client learns of the decision, once there is one."""
+        decision = self._decision()
+        if decision is None:
+            return {}
+        return {
+            "x-router-decision": self.id,
+            "x-router-model": decision.chosen,
+            "x-router-beta": f"{decision.beta:g}",
+            "x-router-reason": decision.reason,
+            "x-router-decision-ms": f"{self._decided_ms:.2f}",
+        }
+
+    def _decision(self) -> Decision | None:
+        """The decision as far as it has come."""
+        if self._routed is None:
+            return None
+        decision = self._routed.decision
+        return after_failures(decision, self._failed, self._answering(decision), self._routed.exploration)
+
+    def _answering(self, decision: Decision) -> str:
+        """Whose answer the client got; else whose error; else, where it left early, who was being asked."""
+        if self._relay is not None:
+            return self._relay.model
+        if self._status != CLIENT_LEFT:
+            return next(reversed(self._failed), decision.chosen)
+        order = (decision.chosen, *decision.fallbacks)
+        return next((name for name in order if name not in self._failed), order[-1])
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1e3
+
+    def _record(self, request_id: str) -> None:
+        """Log the request and hand its row over; without a decision there is none."""
+        latency_ms = self._elapsed_ms()
+        routed, decision = self._routed, self._decision()
+        if routed is None or decision is None:
+            logger.info("chat request=%s status=%d ms=%.1f", request_id, self._status, latency_ms)
+            return
+        usage = self._usage(routed.features)
+        model = routed.models[decision.chosen]
+        reading = routed.reading
+        row = DecisionRow(
+            id=self.id,
+            created_at=self._created_at,
+            prompt=prompt_row(
+                routed.features.text,
+                routed.features.input_tokens,
+                stored=self._store_prompts,
+                version=reading.version if reading else NO_VERSION,
+                embedding=reading.embedding if reading else None,
+            ),
+            beta=decision.beta,
+            chosen=decision.chosen,
+            target=model.target,
+            reason=decision.reason,
+            propensity=decision.propensity,
+            candidates=tuple(CandidateRow(**asdict(candidate)) for candidate in decision.candidates),
+            status=self._status,
+            completion_id=self._relay.reader.completion_id if self._relay else None,
+            stream=self._call.stream,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            cached_tokens=usage.cached_tokens if usage else None,
+            cost_usd=cost_usd(model.prices, usage) if usage else None,
+            latency_ms=latency_ms,
+            first_byte_ms=self._first_byte_ms,
+            key_id=self._key_id,
+        )
+        self._gateway.ledger.close(
+            row, text=routed.features.text, embed=reading is None and self._relay is not None
+        )
+        logger.info(
+            "chat request=%s decision=%s model=%s reason=%s status=%d ms=%.1f decision_ms=%.1f",
+            request_id,
+            self.id,
+            decision.chosen,
+            decision.reason,
+            self._status,
+            latency_ms,
+            self._decided_ms,
+        )
+
+    def _usage(self, features: Features) -> Usage | None:
+        """What the upstream counted; an estimate, marked as one, where it sent content without counting."""
+        if self._relay is None:
+            return None
+        reader = self._relay.reader
+        if reader.usage is not None:
+            return reader.usage
+        return Usage(features.input_tokens, reader.output_tokens_guess, estimated=True)
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancel the scope when the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def _start(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -1,0 +1,164 @@
+"""The story of one request: what it needs, who would do it best for the money, and who then answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from router.decide import Decision, decide, expected_cost, pin
+from router.errors import BadRequest, NoCandidate, UnknownModel
+from router.features import Features, extract, unfit
+from router.relay import Relay, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fleet.model import Model
+    from fleet.upstream import Fleet
+    from router.call import Call
+    from router.config import Settings
+    from router.contexts import Snapshot
+    from router.ledger import Ledger
+    from router.valuation import Loading, Valuation
+
+PATIENCE_S = 20.0  # how long a routed request waits for V0 to load
+ASSUMED_OUTPUT_TOKENS = 256.0  # of a model without outcomes, in a fleet without outcomes
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What V0 made of a prompt: its embedding (dim,), V0's version, the time it took in ms by part."""
+
+    embedding: NDArray[np.float32]
+    version: str
+    timings: Mapping[str, float]
+    rows: Mapping[str, int]  # outcomes in each candidate's context
+    cost_scale: float  # USD, the unit of c̃
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A decision and what it was made from; no `reading` where the caller named the model."""
+
+    features: Features
+    decision: Decision
+    models: Mapping[str, Model]
+    exploration: float
+    reading: Reading | None
+
+
+class Gateway:
+    """What every endpoint works with."""
+
+    def __init__(
+        self, settings: Settings, fleet: Fleet, loading: Loading, ledger: Ledger, rng: Random | None = None
+    ) -> None:
+        self.settings = settings
+        self.fleet = fleet
+        self.loading = loading
+        self.ledger = ledger
+        self._rng = rng or Random()
+
+    def apply(self, settings: Settings) -> None:
+        """Route by other settings from now on; requests under way end by the old ones."""
+        self.settings = settings
+        self.fleet.replace(settings.fleet)
+        valuation = self.loading.now()
+        if valuation is not None:
+            valuation.contexts.follow(self.fleet.models)
+
+    async def route(self, call: Call, *, dry: bool = False) -> Routed:
+        """
+        Decide who answers a call. A dry run values the fleet even for a caller who named the model, and never
+        explores.
+
+        Raises `UnknownModel`, `BadRequest`, `NoCandidate`, `NotReady`.
+        """
+        settings, models = self.settings, self.fleet.models
+        if not call.routed and call.model not in models:
+            raise UnknownModel(call.model)
+        features = extract(call.body)
+        beta = settings.beta if call.beta is None else call.beta
+        if not call.routed and not dry:
+            cost = expected_cost(
+                models[call.model],
+                features.input_tokens,
+                min(features.output_tokens or ASSUMED_OUTPUT_TOKENS, ASSUMED_OUTPUT_TOKENS),
+            )
+            return Routed(features, pin(call.model, cost, beta), models, 0.0, None)
+
+        excluded = _excluded(call, features, models)
+        if len(excluded) == len(models):
+            raise NoCandidate(excluded)
+        valuation = await self.loading.ready(PATIENCE_S)
+        snapshot = await _snapshot(valuation, settings, beta)
+        excluded |= {name: "was added a moment ago" for name in models if name not in snapshot.capabilities}
+        able = {name: snapshot.capabilities[name] for name in models if name not in excluded}
+        if not able:
+            raise NoCandidate(excluded)
+        scored = await valuation.scorer.score(features.text, [each.context for each in able.values()])
+
+        started = time.perf_counter()
+        costs = _expected_costs({name: models[name] for name in able}, features, snapshot)
+        cost_scale = snapshot.cost_scale or max(costs.values())
+        exploration = 0.0 if dry else settings.exploration
+        decision = decide(
+            {name: float(value) for name, value in zip(able, scored.values, strict=True)},
+            costs,
+            excluded,
+            beta,
+            exploration,
+            self._rng,
+            cost_scale=cost_scale,
+            combine=settings.combine,
+        )
+        timings = {**scored.timings, "decide": (time.perf_counter() - started) * 1e3}
+        rows = {name: each.rows for name, each in able.items()}
+        reading = Reading(scored.embedding, valuation.scorer.version, timings, rows, cost_scale)
+        return Routed(features, decision, models, exploration, reading)
+
+    async def call(self, call: Call, routed: Routed, failed: dict[str, str]) -> Relay:
+        """
+        The reply of the chosen model or, should it fail before its first content, of the next in rank.
+
+        `failed` learns who did not answer, and how. Raises a `GatewayError`.
+        """
+        decision = routed.decision
+        return await connect(self.fleet, (decision.chosen, *decision.fallbacks), call, failed)
+
+
+def _excluded(call: Call, features: Features, models: Mapping[str, Model]) -> dict[str, str]:
+    """Who may not or cannot answer, and why. Raises `BadRequest` for an allow-list of unknown names."""
+    unknown = [name for name in call.only or () if name not in models]
+    if unknown:
+        raise BadRequest(
+            f"router.models names {unknown[0]!r}, which the fleet does not have", param="router.models"
+        )
+    unlisted = {name: "is not in router.models" for name in models if call.only and name not in call.only}
+    return unfit(models.values(), features) | unlisted
+
+
+async def _snapshot(valuation: Valuation, settings: Settings, beta: float) -> Snapshot:
+    if settings.combine == "weighted":
+        return await valuation.contexts.weighted(beta)
+    return valuation.contexts.current
+
+
+def _expected_costs(models: Mapping[str, Model], features: Features, snapshot: Snapshot) -> dict[str, float]:
+    """USD an answer of each model; one without outcomes is taken to answer at the fleet's mean length."""
+    lengths = {
+        name: capability.mean_output_tokens
+        for name, capability in snapshot.capabilities.items()
+        if capability.mean_output_tokens is not None
+    }
+    usual = sum(lengths.values()) / len(lengths) if lengths else ASSUMED_OUTPUT_TOKENS
+    limit = features.output_tokens or float("inf")
+    return {
+        name: expected_cost(model, features.input_tokens, min(limit, lengths.get(name, usual)))
+        for name, model in models.items()
+    }
