@@ -67,7 +67,10 @@ def load(path: Path) -> Checkpoint:
     header = json.loads(metadata["v0"])
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT!r}")
-    network = ValueNetwork(AdapterConfig(**header["adapter"]), IclConfig(**header["head"]))
+    network = ValueNetwork(
+        AdapterConfig(**header["adapter"]),
+        IclConfig(**{**header["head"], "penalties": tuple(header["head"]["penalties"])}),
+    )
     try:
         network.load_state_dict(
             {name: tensor.to(torch.float32) for name, tensor in tensors.items()}, strict=True

@@ -76,8 +76,8 @@ class Episode:
 class EpisodeConfig:
     """How episodes are drawn."""
 
-    policies: int = 24  # at most, and fewer over long contexts
-    tokens: int = 5000  # policies × prompts of one episode, about: every step costs the same
+    policies: int = 16  # at most, and fewer over long contexts
+    tokens: int = 9000  # policies × prompts of one episode, about: every step costs the same
     queries: int = 96
     least_context: int = 16
     most_context: int = 1024

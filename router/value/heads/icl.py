@@ -31,7 +31,8 @@ class IclConfig:
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
-    ridge_width: int = 128
+    ridge_width: int = 256
+    penalties: tuple[float, ...] = (1.0,)  # of the linear fit, at the start, times ridge_width
     hidden: int = 256
     dropout: float = 0.0
 
@@ -65,7 +66,7 @@ class IclHead(nn.Module):
         )
         self.narrow = nn.Linear(config.hidden, width)
         self.ridge_features = nn.Linear(config.hidden + config.input_width, config.ridge_width)
-        self.log_penalties = nn.Parameter(torch.log(config.ridge_width * torch.tensor([0.1, 1.0, 10.0])))
+        self.log_penalties = nn.Parameter(torch.log(config.ridge_width * torch.tensor(config.penalties)))
         self.embed_label = nn.Linear(3, width)  # centred label, label, leave-one-out prediction
         self.embed_query = nn.Linear(1, width)  # prediction
         self.embed_summary = nn.Linear(5, width)
@@ -122,8 +123,7 @@ class IclHead(nn.Module):
             tokens = block(tokens, keys, values, context.mask, context.summary[:, 2])
         correction = self.out(self.norm(tokens)).squeeze(-1)
         base = context.summary[:, 3:4]
-        # a step of the mean by `fitted` is a step of its logit by fitted / variance
-        return self.base_weight * base + self.ridge_weight * fitted / spread**2 + correction
+        return self.base_weight * base + self.ridge_weight * fitted + correction
 
     def _layers(self) -> Iterable[Block]:
         return cast("Iterable[Block]", self.blocks)
