@@ -1,0 +1,92 @@
+"""router.yaml changes while the gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from fleet.replay import Replay
+from fleet.upstream import Fleet
+from router.app import create_app
+from router.config import load
+from tests.router.fakes import FakeScorer
+from tests.router.running import Running
+
+ONE = """\
+fleet:
+  - {name: tally, target: replay/tally, prices: {input: 0.05, output: 0.2}}
+beta: 0.5
+"""
+TWO = ONE.replace(
+    "beta: 0.5", "  - {name: sage, target: replay/sage, prices: {input: 5, output: 20}}\nbeta: 0.7"
+)
+BROKEN = ONE.replace("beta: 0.5", "beta: 5\nexploraton: 0.1")
+
+
+@pytest.fixture
+async def running(tmp_path):
+    import httpx
+
+    path = tmp_path / "router.yaml"
+    path.write_text(ONE)
+    settings = load(path)
+    app = create_app(settings, scorer=FakeScorer(), fleet=Fleet(settings.fleet, {"replay": Replay(pace=0)}))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://gateway") as http,
+    ):
+        await asyncio.sleep(0.1)  # the watch begins
+        yield Running(app, http, None, None)
+
+
+async def until(true, patience_s=5.0):
+    async with asyncio.timeout(patience_s):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_good_edit_adds_a_model_that_can_be_chosen_at_once(running):
+    path = running.gateway.settings.path
+    path.write_text(TWO)
+    await until(lambda: "sage" in running.gateway.fleet.models)
+    reply = await running.chat(router={"models": ["sage"]})
+    assert reply.headers["x-router-model"] == "sage"
+    assert reply.headers["x-router-beta"] == "0.7"
+
+
+async def test_a_file_replaced_by_renaming_is_seen(running):
+    path = running.gateway.settings.path
+    (path.parent / "new").write_text(TWO)
+    os.replace(path.parent / "new", path)
+    await until(lambda: running.gateway.settings.beta == 0.7)
+
+
+async def test_a_bad_edit_keeps_the_old_settings_and_logs_every_problem_with_its_line(running, caplog):
+    path = running.gateway.settings.path
+    path.write_text(BROKEN)
+    await until(lambda: "not reloaded" in caplog.text)
+    assert running.gateway.settings.beta == 0.5
+    assert f"{path}:3: " in caplog.text
+    assert f"{path}:4: " in caplog.text
+    assert (await running.chat()).status_code == 200
+    path.write_text(TWO)
+    await until(lambda: running.gateway.settings.beta == 0.7)
+
+
+async def test_a_change_that_needs_a_restart_says_so(running, caplog):
+    path = running.gateway.settings.path
+    path.write_text(TWO + "server: {port: 9999}\n")
+    await until(lambda: running.gateway.settings.beta == 0.7)
+    assert "server.port takes effect after a restart" in caplog.text
+    assert "store.url" not in caplog.text
+
+
+async def test_a_model_taken_out_is_unknown_from_then_on(running):
+    path = running.gateway.settings.path
+    path.write_text(TWO.replace("tally", "abacus", 1))
+    await until(lambda: "tally" not in running.gateway.fleet.models)
+    assert (await running.chat("tally")).status_code == 404
+    assert set(running.gateway.loading.now().contexts.current.capabilities) == {"abacus", "sage"}
