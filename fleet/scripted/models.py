@@ -54,7 +54,7 @@ MODELS: Mapping[str, ScriptedModel] = MappingProxyType(
     {
         "tally": ScriptedModel(
             "cheap; counts and calculates without losing a carry, knows little else",
-            Prices(0.10, 0.40),
+            Prices(0.05, 0.20),
             Abilities(
                 COUNTING | {"equations", "patterns", "metric", "time units"},
                 digits=9, factor_digits=8, steps=14, span=3, rows=2, letters=3, care=0.992,
@@ -64,7 +64,7 @@ MODELS: Mapping[str, ScriptedModel] = MappingProxyType(
         ),
         "scribe": ScriptedModel(
             "cheap; spells, sorts, filters and extracts, but cannot reason",
-            Prices(0.10, 0.40),
+            Prices(0.15, 0.60),
             Abilities(
                 WORDS | {"extract", "json", "tables", "add"},
                 digits=2, factor_digits=1, steps=14, span=14, rows=7, letters=14, care=0.992,
@@ -74,7 +74,7 @@ MODELS: Mapping[str, ScriptedModel] = MappingProxyType(
         ),
         "clerk": ScriptedModel(
             "cheap to middling; office work: tables, messages, dates, the simpler units",
-            Prices(0.25, 1.00),
+            Prices(0.50, 2.00),
             Abilities(
                 READING
                 | {"calendar", "weekdays", "clock", "leap years", "time units", "metric"}
@@ -86,7 +86,7 @@ MODELS: Mapping[str, ScriptedModel] = MappingProxyType(
         ),
         "scholar": ScriptedModel(
             "middling; algebra, code and most other things up to medium difficulty",
-            Prices(0.80, 3.20),
+            Prices(1.50, 6.00),
             Abilities(
                 EVERYTHING - BEYOND_SCHOLAR,
                 digits=3, factor_digits=3, precision=3, steps=9, span=5, rows=5, letters=5, care=0.97,
@@ -96,7 +96,7 @@ MODELS: Mapping[str, ScriptedModel] = MappingProxyType(
         ),
         "sage": ScriptedModel(
             "dear; nearly everything at any difficulty, but words are not made of letters to it, and it reckons by eye",
-            Prices(3.00, 12.00),
+            Prices(5.00, 20.00),
             Abilities(
                 EVERYTHING - {"time zones", "weekday of a date", "leap years"},
                 digits=4, factor_digits=4, precision=4, steps=24, span=6, rows=7, letters=4, care=0.985,
@@ -106,7 +106,7 @@ MODELS: Mapping[str, ScriptedModel] = MappingProxyType(
         ),
         "surveyor": ScriptedModel(
             "cheap; the sixth model: dates, clocks, units and ordering at any difficulty, nothing more",
-            Prices(0.15, 0.60),
+            Prices(0.30, 1.20),
             Abilities(
                 TIME | UNITS | LOGIC | {"add", "divide"},
                 digits=6, factor_digits=14, precision=9, steps=30, span=14, rows=2, letters=2, care=0.996,
