@@ -1,4 +1,4 @@
-"""What every database under the store must do. Inherit `StoreContract` and give it an `engine` fixture."""
+"""What every database under the store must do. Inherit `StoreContract` and give it a `url` fixture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select
 
 from router.store import queries, tables
 from router.store.batch import write_batch
-from router.store.engine import migrate, writing
+from router.store.engine import migrate, open_store, writing
 from router.store.errors import RowRefused, StoreError, UnknownDecision
 from router.store.keys import Keyring, add_key, list_keys, revoke_key
 from router.store.rows import CandidateRow
@@ -24,7 +24,7 @@ from router.store.writer import Writer
 from tests.router.store.rows import DIM, VERSION, decision, feedback, prompt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from sqlalchemy import Engine
 
@@ -47,6 +47,12 @@ def count(engine: Engine, table: str) -> int:
 
 
 class StoreContract:
+    @pytest.fixture
+    def engine(self, url: str) -> Iterator[Engine]:
+        engine = open_store(url)
+        yield engine
+        engine.dispose()
+
     def test_migrations_lead_to_exactly_the_tables_in_the_code(self, engine: Engine) -> None:
         with engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
@@ -264,9 +270,11 @@ class StoreContract:
         add_key(engine, "ci")
         assert [key.revoked_at is None for key in list_keys(engine)] == [False, True]
 
-    async def test_a_locked_store_fails_feedback_and_keeps_decisions_for_later(self, engine: Engine) -> None:
-        """`engine` waits 0.2 s for a lock; the first of the retries comes after it is gone."""
-        async with writer_on(engine) as writer:
+    async def test_a_locked_store_fails_feedback_and_keeps_decisions_for_later(
+        self, engine: Engine, url: str
+    ) -> None:
+        impatient = open_store(url, busy_timeout_s=0.1)
+        async with writer_on(impatient) as writer:
             with writing(engine).begin() as connection:
                 connection.execute(tables.revisions.update().values(last=tables.revisions.c.last))
                 writer.decision(decision())
@@ -276,6 +284,7 @@ class StoreContract:
             assert (await writer.feedback(feedback())).decision_id == "dec_1"
             assert writer.health().last_error is None
             assert writer.health().dropped == 0
+        impatient.dispose()
 
     def test_foreign_keys_are_enforced(self, engine: Engine) -> None:
         with pytest.raises(Exception, match=r"(?i)foreign key"), writing(engine).begin() as connection:

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.store.engine import open_store
 from tests.contracts.store import StoreContract
 
 if TYPE_CHECKING:
@@ -24,10 +23,8 @@ LOCAL_SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432/test?connect_timeou
 
 class TestSQLite(StoreContract):
     @pytest.fixture
-    def engine(self, tmp_path: Path) -> Iterator[Engine]:
-        engine = open_store(f"sqlite:///{tmp_path}/router.db", busy_timeout_s=0.2)
-        yield engine
-        engine.dispose()
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/router.db"
 
 
 @pytest.fixture(scope="session")
@@ -45,13 +42,11 @@ def postgres_server() -> Iterator[Engine]:
 
 class TestPostgres(StoreContract):
     @pytest.fixture
-    def engine(self, postgres_server: Engine) -> Iterator[Engine]:
+    def url(self, postgres_server: Engine) -> Iterator[str]:
         schema = f"router_test_{secrets.token_hex(6)}"
         with postgres_server.connect() as connection:
             connection.execute(text(f"CREATE SCHEMA {schema}"))
         url = make_url(postgres_server.url).update_query_dict({"options": f"-csearch_path={schema}"})
-        engine = open_store(url.render_as_string(hide_password=False), busy_timeout_s=0.2)
-        yield engine
-        engine.dispose()
+        yield url.render_as_string(hide_password=False)
         with postgres_server.connect() as connection:
             connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
