@@ -26,8 +26,13 @@ def router(tmp_path):
     """Runs `router` with a router.yaml whose store is `engine`."""
     settings = tmp_path / "router.yaml"
     settings.write_text(
-        "fleet:\n  - {name: abacus, target: replay/abacus, prices: {input: 1, output: 2}}\n"
-        "store:\n  url: sqlite:///router.db\n"
+        "fleet:\n"
+        "  - name: small\n"
+        "    target: hosted_vllm/small\n"
+        "    api_base: http://127.0.0.1:9/v1\n"
+        "    prices: {input: 1, output: 2}\n"
+        "store:\n"
+        "  url: sqlite:///router.db\n"
     )
 
     def run(*arguments):
