@@ -1,0 +1,66 @@
+"""The nouns of a fleet: a model, what it charges, what a reply used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ABILITIES: Final = frozenset({"tools", "vision", "json", "logprobs", "audio", "reasoning"})
+"""What a request can need of a model beyond text in and text out."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """USD per million tokens. `cached_input` None: a cached prompt token costs as much as any other."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one reply. `cached_tokens` are a part of `input_tokens`."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds: to open a connection, and of silence between two reads of a reply."""
+
+    connect: float = 5.0
+    read: float = 600.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """
+    One LLM we can route to.
+
+    `name` is what callers and decisions say; `target` is PROVIDER/NAME in litellm's spelling ("openai/gpt-4o",
+    "hosted_vllm/meta-llama/Llama-3.1-8B-Instruct", "replay/sage"). `api_key_env` is the NAME of an environment
+    variable: the key itself never enters this object.
+    """
+
+    name: str
+    target: str
+    prices: Prices
+    api_base: str | None = None
+    api_key_env: str | None = None
+    parameter_ratio: float | None = None
+    context_window: int | None = None
+    abilities: frozenset[str] = frozenset()
+
+    @property
+    def provider(self) -> str:
+        """ "openrouter" of "openrouter/openai/gpt-4o"."""
+        return self.target.partition("/")[0]
+
+    @property
+    def remote_name(self) -> str:
+        """What the provider calls it: "openai/gpt-4o" of "openrouter/openai/gpt-4o"."""
+        return self.target.partition("/")[2]

@@ -1,0 +1,103 @@
+"""What a reply costs, and what litellm's bundled cost map knows about a target (without importing litellm)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from fleet.model import Prices, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_COST_MAP: Final = "model_prices_and_context_window_backup.json"
+_ABILITY_KEYS: Final = (
+    ("supports_function_calling", "tools"),
+    ("supports_vision", "vision"),
+    ("supports_response_schema", "json"),
+    ("supports_audio_input", "audio"),
+    ("supports_reasoning", "reasoning"),
+)
+_WITH_LOGPROBS: Final = frozenset({"openai", "azure"})  # unless they reason; the map has no key for it
+
+
+def cost_usd(prices: Prices, usage: Usage) -> float:
+    """The price of one reply in USD; cached prompt tokens at their own rate."""
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    cached_price = prices.input if prices.cached_input is None else prices.cached_input
+    fresh = usage.input_tokens - cached
+    return (fresh * prices.input + cached * cached_price + usage.output_tokens * prices.output) / 1e6
+
+
+def known_prices(target: str) -> Prices | None:
+    """USD per million tokens of "openai/gpt-4o" as litellm knows them; None for a target it does not know."""
+    known = _lookup(target)
+    return known.prices if known else None
+
+
+def known_context_window(target: str) -> int | None:
+    """The most prompt tokens a target reads, or None when unknown."""
+    known = _lookup(target)
+    return known.context_window if known else None
+
+
+def known_abilities(target: str) -> frozenset[str]:
+    """What a target can do beyond text; empty when unknown."""
+    known = _lookup(target)
+    return known.abilities if known else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    provider: str
+    prices: Prices
+    context_window: int | None
+    abilities: frozenset[str]
+
+
+def _lookup(target: str) -> _Known | None:
+    known = _cost_map()
+    if target in known:
+        return known[target]
+    # "anthropic/claude-haiku-4-5" is listed as "claude-haiku-4-5", with its provider beside it.
+    provider, _, name = target.partition("/")
+    entry = known.get(name)
+    return entry if entry is not None and entry.provider.startswith(provider) else None
+
+
+@lru_cache(maxsize=1)
+def _cost_map() -> Mapping[str, _Known]:
+    """The few fields we use, of every entry that has token prices: about 30 ms, once."""
+    package = find_spec("litellm")
+    if package is None or package.origin is None:
+        return {}
+    entries = orjson.loads((Path(package.origin).parent / _COST_MAP).read_bytes())
+    return {name: known for name, entry in entries.items() if (known := _read(entry)) is not None}
+
+
+def _read(entry: Mapping[str, Any]) -> _Known | None:
+    per_input, per_output = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    if not isinstance(per_input, int | float) or not isinstance(per_output, int | float):
+        return None
+    per_cached = entry.get("cache_read_input_token_cost")
+    cached = _per_million(per_cached) if isinstance(per_cached, int | float) else None
+    window = entry.get("max_input_tokens") or entry.get("max_tokens")
+    provider = str(entry.get("litellm_provider", ""))
+    abilities = {ability for key, ability in _ABILITY_KEYS if entry.get(key) is True}
+    if provider in _WITH_LOGPROBS and "reasoning" not in abilities:
+        abilities.add("logprobs")
+    return _Known(
+        provider=provider,
+        prices=Prices(_per_million(per_input), _per_million(per_output), cached),
+        context_window=window if isinstance(window, int) else None,
+        abilities=frozenset(abilities),
+    )
+
+
+def _per_million(per_token: float) -> float:
+    return round(per_token * 1e6, 9)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from fleet.model import ABILITIES, Prices, Usage
+from fleet.prices import cost_usd, known_abilities, known_context_window, known_prices
+
+
+def test_a_million_tokens_each_cost_the_listed_prices():
+    assert cost_usd(Prices(2.5, 10), Usage(1_000_000, 1_000_000)) == pytest.approx(12.5)
+
+
+def test_cached_tokens_cost_their_own_price():
+    prices = Prices(input=2, output=0, cached_input=0.5)
+    assert cost_usd(prices, Usage(1_000_000, 0, cached_tokens=400_000)) == pytest.approx(1.2 + 0.2)
+
+
+def test_a_free_cache_is_free():
+    assert cost_usd(Prices(2, 0, cached_input=0), Usage(100, 0, cached_tokens=100)) == 0
+
+
+def test_without_a_cached_price_cached_tokens_cost_as_much_as_others():
+    assert cost_usd(Prices(2, 0), Usage(100, 0, cached_tokens=60)) == cost_usd(Prices(2, 0), Usage(100, 0))
+
+
+def test_more_cached_tokens_than_input_do_not_earn_money():
+    assert cost_usd(Prices(2, 0, 1), Usage(100, 0, cached_tokens=500)) == pytest.approx(100e-6)
+
+
+@pytest.mark.parametrize(
+    "target", ["openai/gpt-4o-mini", "anthropic/claude-haiku-4-5", "gemini/gemini-2.5-flash"]
+)
+def test_litellms_map_knows_public_models_with_and_without_their_prefix(target):
+    prices = known_prices(target)
+    assert prices is not None
+    assert 0 < prices.input < prices.output < 100
+    assert prices.cached_input is not None
+    assert prices.cached_input < prices.input
+    assert (known_context_window(target) or 0) >= 100_000
+    assert {"tools", "vision", "json"} <= known_abilities(target) <= ABILITIES
+
+
+def test_prices_are_per_million():
+    assert known_prices("openai/gpt-4o-mini") == Prices(0.15, 0.6, 0.075)
+
+
+def test_logprobs_are_known_of_openai_models_that_do_not_reason():
+    assert "logprobs" in known_abilities("openai/gpt-4o-mini")
+    assert "logprobs" not in known_abilities("openai/gpt-5-mini")
+
+
+@pytest.mark.parametrize(
+    "target", ["openai/no-such-model", "groq/gpt-4o-mini", "replay/sage", "hosted_vllm/x"]
+)
+def test_what_the_map_does_not_list_under_the_provider_is_unknown(target):
+    assert known_prices(target) is None
+    assert known_context_window(target) is None
+    assert known_abilities(target) == frozenset()
+
+
+def test_looking_up_prices_and_opening_a_fleet_do_not_import_litellm_or_torch():
+    code = (
+        "import sys, fleet.upstream, fleet.prices; assert fleet.prices.known_prices('openai/gpt-4o');"
+        "fleet.upstream.Fleet.open([]);"
+        "print(sorted({'litellm', 'torch', 'numpy', 'openai'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
