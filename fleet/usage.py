@@ -1,0 +1,176 @@
+"""What a reply used, read off its bytes while they pass."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from fleet.model import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
+# A chunk of content has none of these: it is forwarded without being parsed.
+_TELLING: Final = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"\s*:\s*["{]|data:\s*\[DONE\]')
+_LARGEST_EVENT: Final = 1 << 20
+_LARGEST_BODY: Final = 32 << 20
+_CHARACTERS_PER_TOKEN: Final = 4
+
+
+class ReplyReader:
+    """
+    Watches one reply pass: feed it every chunk and forward what it returns, then what `finish` returns.
+
+    The bytes are not changed, save one thing: with `hide_usage`, a streamed event that carries nothing but usage
+    is left out, for the client did not ask for it. A streamed event is forwarded once it is complete, so that a
+    reply that is cut never ends within an event: forget what `finish` returns then, and send an error event.
+
+    `stream` says whether the reply is server-sent events (its content-type is text/event-stream) or one JSON
+    object. Events end with a blank line, LF or CRLF. Bytes that are not JSON are forwarded and not understood.
+
+    Known as soon as they have passed (or, in one JSON object, after `finish`): `usage`, None until the upstream
+    tells; `completion_id`; `finish_reason`; `saw_content` (text, a tool call, a refusal…); `saw_done`; and
+    `error`, an error object inside the reply.
+    """
+
+    def __init__(self, stream: bool, hide_usage: bool) -> None:
+        self.usage: Usage | None = None
+        self.completion_id: str | None = None
+        self.finish_reason: str | None = None
+        self.saw_content = False
+        self.saw_done = False
+        self.error: Mapping[str, Any] | None = None
+        self._stream = stream
+        self._hide_usage = hide_usage
+        self._pending = bytearray()
+        self._searched = 0  # no blank line starts before this place in _pending
+        self._too_large = False  # the start of the pending event, or body, is gone
+        self._events = 0
+        self._characters = 0
+
+    @property
+    def output_tokens_guess(self) -> int:
+        """Output tokens where no usage was told: one a streamed event, or a quarter of a body's characters."""
+        return self._events if self._stream else -(-self._characters // _CHARACTERS_PER_TOKEN)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take what came; return what to forward now."""
+        if self._stream:
+            return b"".join(self._complete(chunk))
+        self._too_large = self._too_large or len(self._pending) + len(chunk) > _LARGEST_BODY
+        if not self._too_large:
+            self._pending += chunk
+        return chunk
+
+    def finish(self) -> bytes:
+        """The reply has ended, or was cut: read the rest, and return what is still to be forwarded."""
+        rest = bytes(self._pending)
+        self._pending.clear()
+        self._searched = 0
+        if not self._stream:
+            if not self._too_large:
+                self._read_body(rest)
+            return b""
+        hidden = not self._too_large and self._read_event(rest)
+        return b"" if hidden else rest
+
+    def _complete(self, chunk: bytes) -> Iterator[bytes]:
+        """The events that this chunk completes, without those to be hidden."""
+        self._pending += chunk
+        start = 0
+        while (blank := _BLANK_LINE.search(self._pending, max(start, self._searched))) is not None:
+            event = bytes(self._pending[start : blank.end()])
+            if self._too_large or len(event) > _LARGEST_EVENT:
+                self._pass_large()
+                yield event
+            elif not self._read_event(event):
+                yield event
+            self._too_large = False
+            start = blank.end()
+        del self._pending[:start]
+        if len(self._pending) > _LARGEST_EVENT:
+            # Nothing this large is mere usage: let it through, but for what may be half of a blank line.
+            self._pass_large()
+            self._too_large = True
+            yield bytes(self._pending[:-3])
+            del self._pending[:-3]
+        self._searched = max(0, len(self._pending) - 3)
+
+    def _pass_large(self) -> None:
+        self._events += not self._too_large
+        self.saw_content = True
+
+    def _read_event(self, event: bytes) -> bool:
+        """Learn from one event; True when it is to be hidden."""
+        if self.saw_content and _TELLING.search(event) is None:
+            self._events += b"data:" in event
+            return False
+        payload = _payload(event)
+        self.saw_done = self.saw_done or payload == b"[DONE]"
+        message = _parse(payload)
+        if message is None:
+            return False
+        self._learn(message, "delta")
+        choices = message.get("choices")
+        self._events += bool(choices)
+        return self._hide_usage and choices == [] and isinstance(message.get("usage"), dict)
+
+    def _read_body(self, body: bytes) -> None:
+        message = _parse(body)
+        if message is not None:
+            self._learn(message, "message")
+
+    def _learn(self, message: Mapping[str, Any], part: str) -> None:
+        identity = message.get("id")
+        if self.completion_id is None and isinstance(identity, str):
+            self.completion_id = identity
+        self.usage = parse_usage(message.get("usage")) or self.usage
+        error = message.get("error")
+        if error:
+            self.error = error if isinstance(error, dict) else {"message": str(error)}
+        choices = message.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict):
+                continue
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str):
+                self.finish_reason = reason
+            said = choice.get(part)
+            if isinstance(said, dict):
+                parts = [value for name, value in said.items() if name != "role"]
+                self.saw_content = self.saw_content or any(parts)
+                self._characters += sum(len(value) for value in parts if isinstance(value, str))
+
+
+def parse_usage(usage: Any) -> Usage | None:
+    """OpenAI's usage object as Usage; None when it is not one. Reads DeepSeek's cache counter too."""
+    if not isinstance(usage, dict):
+        return None
+    input_tokens, output_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if input_tokens is None and output_tokens is None:
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    if cached is None:
+        cached = _count(usage.get("prompt_cache_hit_tokens"))
+    return Usage(input_tokens or 0, output_tokens or 0, cached or 0)
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _payload(event: bytes) -> bytes:
+    """The data of one event: its `data:` lines, joined."""
+    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+
+
+def _parse(text: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
