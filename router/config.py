@@ -1,0 +1,288 @@
+"""
+router.yaml as frozen, typed settings.
+
+Reading a file finds everything that is wrong with it at once, each problem with its line. Nothing is opened,
+called or imported that is slow: a file is read again whenever it changes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from fleet.model import Model, Prices, Timeouts
+from fleet.prices import known_abilities, known_context_window, known_prices
+from fleet.providers.catalog import KNOWN_PROVIDERS, base_url, default_key_env, kind
+from fleet.providers.keys import find_key
+from fleet.replay import REPLAY_MODELS
+from router import yaml_tree
+from router.config_schema import (
+    FleetSection,
+    Root,
+    ServerSection,
+    StoreSection,
+    TimeoutsSection,
+    ValueSection,
+    check,
+    spell,
+    suggest,
+)
+from router.yaml_tree import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from router.config_schema import S
+    from router.yaml_tree import Location, Tree
+
+__all__ = [
+    "ConfigError",
+    "Problem",
+    "Reading",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "ValueSettings",
+    "load",
+    "read",
+]
+
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the gateway listens, how large a body it takes, whether callers need a key of ours."""
+
+    host: str
+    port: int
+    max_body_mb: float
+    require_key: bool
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """The database, and whether it keeps the text of prompts. The URL may hold a password: it is not shown."""
+
+    url: str = field(repr=False)
+    store_prompts: bool
+
+
+@dataclass(frozen=True)
+class ValueSettings:
+    """V0's weights (None: those in the package), backbone (None: the weights' own) and device."""
+
+    weights: Path | None
+    backbone: str | None
+    device: Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that router.yaml says, with its defaults. `path` is the file, absolute."""
+
+    fleet: tuple[Model, ...]
+    beta: float
+    exploration: float
+    combine: Literal["separate", "weighted"]
+    context_size: int
+    server: ServerSettings
+    store: StoreSettings
+    value: ValueSettings
+    timeouts: Timeouts
+    path: Path
+
+
+class ConfigError(Exception):
+    """A file that cannot be used; `problems` in the order of its lines."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What could be read of a file: `settings` only if nothing is wrong, `models` those that are described well."""
+
+    settings: Settings | None
+    models: tuple[Model, ...]
+    problems: tuple[Problem, ...]
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in a file. Raises ConfigError with every problem at once."""
+    reading = read(path, environ)
+    if reading.settings is None:
+        raise ConfigError(list(reading.problems))
+    return reading.settings
+
+
+def read(path: Path, environ: Mapping[str, str] = os.environ) -> Reading:
+    """The settings in a file and what is wrong with it. Relative paths in it are relative to its folder."""
+    tree, problems = yaml_tree.read(path)
+    if not problems or tree.lines:
+        return _Reader(path, tree, environ, problems).read()
+    return Reading(None, (), tuple(problems))
+
+
+class _Reader:
+    """One pass over one file."""
+
+    def __init__(self, path: Path, tree: Tree, environ: Mapping[str, str], problems: list[Problem]) -> None:
+        self._path = path.absolute()
+        self._file = str(path)
+        self._tree = tree
+        self._environ = environ
+        self._problems = problems
+
+    def read(self) -> Reading:
+        if not isinstance(self._tree.value, dict):
+            self._add((), "the file should be a mapping with the keys " + ", ".join(Root.model_fields))
+            return self._done(None, ())
+        root, _ = self._check(Root, ())
+        models = tuple(self._fleet())
+        server, _ = self._check(ServerSection, ("server",))
+        store = self._store()
+        value = self._value()
+        timeouts, _ = self._check(TimeoutsSection, ("timeouts",))
+        if root is None or server is None or store is None or value is None or timeouts is None:
+            return self._done(None, models)
+        settings = Settings(
+            fleet=models,
+            beta=root.beta,
+            exploration=root.exploration,
+            combine=root.combine,
+            context_size=root.context_size,
+            server=ServerSettings(**server.model_dump()),
+            store=store,
+            value=value,
+            timeouts=Timeouts(**timeouts.model_dump()),
+            path=self._path,
+        )
+        return self._done(settings, models)
+
+    def _done(self, settings: Settings | None, models: tuple[Model, ...]) -> Reading:
+        return Reading(None if self._problems else settings, models, tuple(sorted(set(self._problems))))
+
+    def _add(self, location: Location, message: str) -> None:
+        self._problems.append(Problem(self._file, self._tree.line(location), message))
+
+    def _check(self, schema: type[S], location: Location) -> tuple[S | None, Mapping[str, Any]]:
+        return check(schema, self._tree, self._file, location, self._problems)
+
+    def _fleet(self) -> Iterator[Model]:
+        entries = self._tree.value.get("fleet")
+        if entries is None or entries == []:
+            self._add(("fleet",), "fleet lists no model")
+            return
+        if not isinstance(entries, list):
+            self._add(("fleet",), "fleet should be a list, each model beginning with '- name:'")
+            return
+        self._report_repeated_names(entries)
+        for index, entry in enumerate(entries):
+            section, sound = self._check(FleetSection, ("fleet", index))
+            if "target" not in sound:
+                continue
+            if all(key in sound or key not in entry for key in ("api_base", "api_key_env")):
+                self._check_provider(index, sound)
+                self._check_key(index, sound)
+            prices = None if entry.get("prices") is not None else self._known_prices(index, sound["target"])
+            if section is not None and section.prices is not None:
+                prices = Prices(**section.prices.model_dump())
+            if section is not None and prices is not None:
+                yield _model(section, prices)
+
+    def _report_repeated_names(self, entries: list[object]) -> None:
+        first_lines: dict[str, int] = {}
+        for index, entry in enumerate(entries):
+            name = entry.get("name") if isinstance(entry, dict) else None
+            if isinstance(name, str):
+                place = ("fleet", index, "name")
+                if name in first_lines:
+                    self._add(
+                        place, f"two models are called {name!r}; the first is on line {first_lines[name]}"
+                    )
+                first_lines.setdefault(name, self._tree.line(place))
+
+    def _check_provider(self, index: int, entry: Mapping[str, Any]) -> None:
+        target, api_base = entry["target"], entry.get("api_base")
+        place = ("fleet", index, "target")
+        provider, _, name = target.partition("/")
+        spoken = kind(target, api_base)
+        if spoken == "openai_compatible" and base_url(target, api_base) is None:
+            self._add(place, f"{target} needs api_base, like http://localhost:8001/v1")
+        if spoken == "replay" and name not in REPLAY_MODELS:
+            known = ", ".join(REPLAY_MODELS)
+            self._add(place, f"there is no simulated model {name!r}; there are {known}")
+        if spoken == "litellm" and provider not in KNOWN_PROVIDERS:
+            meant = suggest(provider, tuple(KNOWN_PROVIDERS), cutoff=0.8)
+            if meant is not None:
+                self._add(place, f"unknown provider {provider!r}; did you mean {meant}/{name}?")
+
+    def _check_key(self, index: int, entry: Mapping[str, Any]) -> None:
+        named = entry.get("api_key_env")
+        place = ("fleet", index, "api_key_env")
+        variable = named or default_key_env(entry["target"], entry.get("api_base"))
+        if variable is None or find_key(variable, self._environ) is not None:
+            return
+        state = "holds no usable key" if self._environ.get(variable) else "is not set"
+        self._add(
+            place if named else ("fleet", index, "target"),
+            f"{entry['target']} takes its key from the environment variable {variable}, which {state}",
+        )
+
+    def _known_prices(self, index: int, target: str) -> Prices | None:
+        """The prices of an entry that gives none; None after saying that nobody knows them."""
+        provider, _, name = target.partition("/")
+        if provider == "replay":
+            return REPLAY_MODELS[name].prices if name in REPLAY_MODELS else None
+        prices = known_prices(target)
+        if prices is None:
+            place = ("fleet", index)
+            message = f"{spell(place)} needs prices: {{input: …, output: …}} in USD per million tokens"
+            self._add(place, f"{message}; none are known for {target}")
+        return prices
+
+    def _store(self) -> StoreSettings | None:
+        section, sound = self._check(StoreSection, ("store",))
+        url = str(sound.get("url") or StoreSection().url)
+        if url.startswith(_SQLITE):
+            file = self._path.parent / url.removeprefix(_SQLITE)
+            if not file.parent.is_dir():
+                self._add(("store", "url"), f"store.url: the folder {file.parent} does not exist")
+            url = f"{_SQLITE}{file}"
+        return StoreSettings(url, section.store_prompts) if section else None
+
+    def _value(self) -> ValueSettings | None:
+        section, sound = self._check(ValueSection, ("value",))
+        weights, backbone = sound.get("weights"), sound.get("backbone")
+        if weights is not None:
+            weights = self._path.parent / Path(weights).expanduser()
+            if not weights.is_file():
+                self._add(("value", "weights"), f"value.weights: there is no file {weights}")
+            elif not os.access(weights, os.R_OK):
+                self._add(("value", "weights"), f"value.weights: {weights} cannot be read")
+        if backbone is not None and backbone.startswith((".", "/", "~")):
+            backbone = str(self._path.parent / Path(backbone).expanduser())
+            if not Path(backbone).is_dir():
+                self._add(("value", "backbone"), f"value.backbone: there is no folder {backbone}")
+        return ValueSettings(weights, backbone, section.device) if section else None
+
+
+def _model(section: FleetSection, prices: Prices) -> Model:
+    """The model of an entry, its gaps filled from what litellm knows."""
+    target = section.target
+    abilities = section.abilities
+    return Model(
+        name=section.name,
+        target=target,
+        prices=prices,
+        api_base=section.api_base,
+        api_key_env=section.api_key_env or default_key_env(target, section.api_base),
+        parameter_ratio=section.parameter_ratio,
+        context_window=section.context_window or known_context_window(target),
+        abilities=known_abilities(target) if abilities is None else frozenset(abilities),
+    )

@@ -1,0 +1,202 @@
+"""What router.yaml may say, one pydantic model a section, and its mistakes in words with their lines."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from router.yaml_tree import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from router.yaml_tree import Location, Tree
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Price = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Ability = Literal["tools", "vision", "json", "logprobs", "audio", "reasoning"]
+
+
+def _visible(text: str) -> str:
+    if not text or not text.isascii() or not text.isprintable() or " " in text or len(text) > 128:
+        raise ValueError("should be 1 to 128 visible ASCII characters: it stands in a header")
+    if text == "auto":
+        raise ValueError("'auto' is the name that callers use to be routed; choose another")
+    return text
+
+
+def _target(text: str) -> str:
+    provider, _, name = text.partition("/")
+    if not provider or not name:
+        raise ValueError("should be PROVIDER/MODEL, like openai/gpt-4o or ollama/llama3.2")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("should be an address like http://localhost:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("should carry no user or password: name a variable with api_key_env")
+    return text
+
+
+def _variable(text: str) -> str:
+    # The text is not repeated: it may be the key itself.
+    if not text.replace("_", "").isalnum() or not text.isascii() or text != text.upper() or text[0].isdigit():
+        raise ValueError("should be the NAME of an environment variable, in capitals; never the key itself")
+    return text
+
+
+def _store_url(text: str) -> str:
+    scheme = text.partition("://")[0].partition("+")[0]
+    if "://" not in text or scheme not in ("sqlite", "postgresql", "postgres"):
+        raise ValueError("should be like sqlite:///router.db or postgresql://user@host/name")
+    return text
+
+
+class Section(BaseModel):
+    """No unknown key, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class PricesSection(Section):
+    """USD per million tokens."""
+
+    input: Price
+    output: Price
+    cached_input: Price | None = None
+
+
+class FleetSection(Section):
+    """One entry of the fleet."""
+
+    name: Annotated[str, AfterValidator(_visible)]
+    target: Annotated[str, AfterValidator(_target)]
+    api_base: Annotated[str, AfterValidator(_address)] | None = None
+    api_key_env: Annotated[str, Field(min_length=1), AfterValidator(_variable)] | None = None
+    prices: PricesSection | None = None
+    parameter_ratio: Annotated[float, Field(gt=0)] | None = None
+    context_window: Annotated[int, Field(gt=0)] | None = None
+    abilities: list[Ability] | None = None
+
+
+class ServerSection(Section):
+    """Where the gateway listens."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
+    require_key: bool = False
+
+
+class StoreSection(Section):
+    """Where decisions and outcomes are kept."""
+
+    url: Annotated[str, AfterValidator(_store_url)] = "sqlite:///router.db"
+    store_prompts: bool = False
+
+
+class ValueSection(Section):
+    """Which V0 predicts, and on what."""
+
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    backbone: Annotated[str, Field(min_length=1)] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class TimeoutsSection(Section):
+    """Seconds to wait for upstreams."""
+
+    connect: Seconds = 5.0
+    read: Seconds = 600.0
+
+
+class Root(Section):
+    """The whole file. The sections are validated one by one, so that all their problems are found."""
+
+    fleet: Any = None
+    beta: Share = 0.8
+    exploration: Share = 0.0
+    combine: Literal["separate", "weighted"] = "separate"
+    context_size: Annotated[int, Field(ge=1, le=4096)] = 1024
+    server: Any = None
+    store: Any = None
+    value: Any = None
+    timeouts: Any = None
+
+
+S = TypeVar("S", bound=Section)
+
+
+def check(
+    schema: type[S], tree: Tree, file: str, location: Location, problems: list[Problem]
+) -> tuple[S | None, Mapping[str, Any]]:
+    """
+    The part of a tree at `location` as its schema, and those of its keys whose values are sound as they stand.
+
+    Where it does not fit, the problems are added and the first is None; the second lets further checks go on.
+    A section without content (every key commented out) has its defaults.
+    """
+    value = tree.value
+    for step in location:
+        value = value.get(step) if isinstance(step, str) else value[step]
+    if value is None:
+        value = {}
+    sound = dict(value) if isinstance(value, dict) else {}
+    try:
+        return schema.model_validate(value), sound
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=False):
+            place = (*location, *detail["loc"])
+            problems.append(Problem(file, tree.line(place), _say(schema, place, detail)))
+            sound.pop(str(detail["loc"][0]) if detail["loc"] else "", None)
+        return None, sound
+
+
+def spell(location: Location) -> str:
+    """("fleet", 2, "prices") as fleet[2].prices."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).removeprefix(".") or "the file"
+
+
+def suggest(word: str, known: tuple[str, ...], cutoff: float = 0.6) -> str | None:
+    """The known word that was probably meant."""
+    close = get_close_matches(word, known, n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def _say(schema: type[Section], place: Location, detail: ErrorDetails) -> str:
+    kind, message = detail["type"], detail["msg"]
+    if kind == "missing":
+        return f"{spell(place)} is missing"
+    if kind == "extra_forbidden":
+        known = _keys(schema, detail["loc"][:-1])
+        meant = suggest(str(place[-1]), known)
+        if meant is None and place[-1] != "?":
+            return f"unknown key {place[-1]!r}; the keys here are {', '.join(known)}"
+        return f"unknown key {place[-1]!r}; did you mean {meant!r}?"
+    if kind == "model_type":
+        return f"{spell(place)} should be a mapping with the keys {', '.join(_keys(schema, detail['loc']))}"
+    return f"{spell(place)} {message.removeprefix('Value error, ').replace('Input should', 'should')}"
+
+
+def _keys(schema: type[Section], location: Location) -> tuple[str, ...]:
+    """The keys that a section, or the section at `location` inside it, may have."""
+    for step in location:
+        if isinstance(step, str):
+            annotation = schema.model_fields[step].annotation
+            kinds = (annotation, *get_args(annotation))
+            schema = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
+    return tuple(schema.model_fields)
