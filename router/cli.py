@@ -1,0 +1,169 @@
+"""`router`: the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.store import commands as store_commands
+
+if TYPE_CHECKING:
+    from router.config import Settings
+
+app = typer.Typer(
+    name="router",
+    help="An OpenAI-compatible gateway that sends each prompt to the model of your fleet that is worth its cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+)
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The settings to use.")]
+ROUTER_YAML = Path("router.yaml")
+
+app.add_typer(store_commands.keys, name="keys")
+app.command("contexts")(store_commands.contexts)
+
+
+@app.callback()
+def main() -> None:
+    """Commands of V0 Router."""
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write, or its folder.")] = ROUTER_YAML,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
+) -> None:
+    """Write a commented router.yaml that works as it is."""
+    from importlib.resources import files
+
+    if path.is_dir():
+        path /= ROUTER_YAML
+    template = (files("router") / "templates" / "router.yaml").read_bytes()
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(template)
+    except FileExistsError:
+        typer.echo(f"{path} exists; --force overwrites it", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"{path} cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"wrote {path}; `router check` validates it, `router serve` starts the gateway")
+
+
+@app.command()
+def check(config: Config = ROUTER_YAML) -> None:
+    """Validate router.yaml and print the fleet. Exit code 2 where something is wrong."""
+    import os
+
+    from rich.console import Console
+
+    from router.config import read
+    from router.fleet_table import fleet_table
+
+    reading = read(config)
+    if reading.models:
+        Console().print(fleet_table(reading.models, os.environ))
+    for problem in reading.problems:
+        typer.echo(str(problem), err=True)
+    if reading.settings is None:
+        raise typer.Exit(2)
+    typer.echo(f"{config} is valid: {len(reading.models)} models, beta {reading.settings.beta:g}")
+
+
+@app.command()
+def serve(
+    config: Config = ROUTER_YAML,
+    host: Annotated[str | None, typer.Option("--host", help="Instead of server.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Instead of server.port; 0 takes a free one.")
+    ] = None,
+) -> None:
+    """Serve the gateway until told to end."""
+    from router.serve import serve as run
+    from router.store.engine import open_store
+    from router.store.errors import StoreError
+
+    settings = _settings(config)
+    try:
+        open_store(settings.store.url).dispose()
+    except StoreError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    run(settings, host, port)
+
+
+@app.command()
+def explain(
+    prompt: Annotated[str, typer.Argument(help="What would be asked.")],
+    config: Config = ROUTER_YAML,
+    beta: Annotated[
+        float | None, typer.Option("--beta", min=0, max=1, help="Instead of the settings'.")
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Ask this running gateway.")] = None,
+) -> None:
+    """Show which model `auto` would choose for a prompt, and why. Nothing is called."""
+    import asyncio
+
+    from rich.console import Console
+
+    from router.explain import ExplainFailed, explain_table
+    from router.explain import explain as run
+
+    try:
+        answer = asyncio.run(run(_settings(config), prompt, beta, url))
+    except ExplainFailed as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    Console().print(explain_table(answer))
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds the recipe's sources.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Where weights, state and log go; resumes what is there.")
+    ],
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Default: the shipped weights' own.")
+    ] = None,
+    cache: Annotated[Path, typer.Option("--cache", help="Token states, computed once.")] = Path(
+        ".cache/states"
+    ),
+    device: Annotated[str, typer.Option("--device")] = "cpu",
+) -> None:
+    """Train V0 on outcome data. Stop it whenever you like; the same command goes on where it was."""
+    from router.value.commands import train as run
+
+    run(data, out, recipe, cache, device)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds the sources.")],
+    weights: Annotated[Path | None, typer.Option("--weights", help="Default: the shipped ones.")] = None,
+    card: Annotated[Path | None, typer.Option("--card", help="Write the whole model card here.")] = None,
+    cache: Annotated[Path, typer.Option("--cache", help="Token states, computed once.")] = Path(
+        ".cache/states"
+    ),
+) -> None:
+    """Measure V0 on prompts and models that its training never saw, beside kNN, ridge and the context's mean."""
+    from router.value.commands import evaluate as run
+
+    run(data, weights, card, cache)
+
+
+def _settings(config: Path) -> Settings:
+    """The settings in a file; where it has mistakes, they are printed and the command ends with exit code 2."""
+    from router.config import ConfigError, load
+
+    try:
+        return load(config)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
