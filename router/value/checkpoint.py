@@ -51,6 +51,7 @@ def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
     }
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"v0": json.dumps(header, sort_keys=True)})
+    partial.chmod(0o644)  # safetensors writes for its owner alone
     partial.replace(path)
 
 
