@@ -7,6 +7,7 @@ without a model hub. Its file is checked against the official hash before it is 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,7 +68,10 @@ class Backbone:
             folder = Path(name)
             version = _hash_of_folder(folder) if folder.is_dir() else "hub:" + name
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()
+        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
         try:
             source = str(folder) if folder.is_dir() else name
             encoder = SentenceTransformer(source, device=device, local_files_only=folder.is_dir())

@@ -8,7 +8,9 @@ import pytest
 from router.value.checkpoint import CheckpointError
 from router.value.model import SHIPPED, V0
 
-CITIES = [f"Which country is city {name} in?" for name in ("Lima", "Oslo", "Kyoto", "Accra", "Quito", "Turin")]
+CITIES = [
+    f"Which country is city {name} in?" for name in ("Lima", "Oslo", "Kyoto", "Accra", "Quito", "Turin")
+]
 SUMS = [f"Compute {a} * {a + 17} - {a * 3}. Show your work." for a in range(31, 37)]
 
 
@@ -32,7 +34,9 @@ def test_without_outcomes_a_value_is_a_sane_prior(value_model):
 
 @pytest.mark.parametrize(("outcome", "low", "high"), [(1.0, 0.75, 1.0), (0.0, 0.0, 0.25), (0.5, 0.3, 0.7)])
 def test_a_context_of_one_outcome_leads_to_it(value_model, outcome, low, high):
-    values = value_model.predict([(text, outcome) for text in CITIES + SUMS], ["What is the capital of Peru?"])
+    values = value_model.predict(
+        [(text, outcome) for text in CITIES + SUMS], ["What is the capital of Peru?"]
+    )
     assert low <= values[0] <= high
 
 
