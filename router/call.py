@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 OPTIONS = ("beta", "models")
+WRITABLE_DEPTH = 250  # what orjson can write again at the least
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def parse(raw: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object", code="invalid_json")
+    if raw.count(b"{") + raw.count(b"[") > WRITABLE_DEPTH:
+        try:
+            orjson.dumps(body)
+        except TypeError:  # it reads deeper than it writes
+            raise BadRequest("the body is nested too deeply", code="invalid_json") from None
     return body
 
 

@@ -105,7 +105,10 @@ class Gateway:
 
         started = time.perf_counter()
         costs = _expected_costs({name: models[name] for name in able}, features, snapshot)
-        cost_scale = snapshot.cost_scale or max(costs.values())
+        # a model without outcomes counts with what it is expected to cost, lest every dear newcomer cost the same
+        cost_scale = max(
+            snapshot.cost_scale, *(costs[name] for name, each in able.items() if not each.rows), 0.0
+        )
         exploration = 0.0 if dry else settings.exploration
         decision = decide(
             {name: float(value) for name, value in zip(able, scored.values, strict=True)},

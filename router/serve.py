@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-TOO_TALKATIVE = ("httpx", "httpcore", "alembic", "watchfiles")  # a line a request, a statement, a look
+TOO_TALKATIVE = (
+    "httpx",
+    "httpcore",
+    "alembic",
+    "watchfiles",
+    "sentence_transformers",
+)  # a line a request, a statement, a look
 DRAIN_S = 30  # how long replies under way may take when the process is asked to end
 
 

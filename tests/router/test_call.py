@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.call import read
 from router.errors import BadRequest
+from router.features import extract
 
 GOOD = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -76,3 +81,47 @@ def test_what_is_not_a_json_object_is_refused(raw):
     with pytest.raises(BadRequest) as caught:
         read(raw)
     assert caught.value.code == "invalid_json"
+
+
+def test_a_body_that_could_not_be_written_again_is_refused():
+    deep = orjson.dumps(GOOD)[:-1] + b',"tools":' + b"[" * 400 + b"]" * 400 + b"}"
+    with pytest.raises(BadRequest, match="nested too deeply"):
+        read(deep)
+    many = read(body(tools=[{"type": "function"}] * 400))
+    assert len(many.body["tools"]) == 400
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = (
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "router",
+    "tools",
+    "modalities",
+    "response_format",
+    "max_tokens",
+)
+MESSAGES = st.lists(
+    st.dictionaries(
+        st.sampled_from(["role", "content", "tool_calls"]),
+        JSON | st.lists(st.dictionaries(st.sampled_from(["type", "text"]), JSON), max_size=2),
+    ),
+    max_size=3,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from(FIELDS), JSON), messages=MESSAGES)
+def test_whatever_json_comes_is_read_or_refused(changes, messages):
+    raw = json.dumps(GOOD | {"messages": messages or GOOD["messages"]} | changes).encode()
+    try:
+        call = read(raw)
+    except BadRequest:
+        return
+    assert extract(call.body).input_tokens >= 0
+    assert orjson.dumps(call.body)

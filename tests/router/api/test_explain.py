@@ -55,6 +55,14 @@ async def test_a_fleet_without_outcomes_is_told_apart_by_expected_cost(start):
     assert [each["cost_norm"] for each in shown["candidates"]] == pytest.approx([0.1, 0.4, 1.0])
 
 
+async def test_newcomers_keep_their_prices_beside_a_model_with_outcomes(start):
+    async with start(beta=0.0) as running:
+        await running.teach(weak=1)
+        shown = (await explain(running)).json()
+    assert [each["model"] for each in shown["candidates"]] == ["weak", "middle", "strong"]
+    assert [each["cost_norm"] for each in shown["candidates"]] == pytest.approx([0.1, 0.4, 1.0])
+
+
 async def test_a_long_answer_is_not_expected_beyond_the_callers_limit(start):
     async with start() as running:
         shown = (await explain(running, max_tokens=7)).json()
