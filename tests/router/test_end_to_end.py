@@ -142,3 +142,31 @@ async def test_the_simulated_fleet_answers_through_a_second_gateway(settings):
     assert text == whole.choices[0].message.content
     assert whole.system_fingerprint == "simulated"
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_leaving_reaches_the_upstreams_upstream(settings, stream):
+    """A client leaves the outer gateway: the HTTP connection to the inner one is closed, and so is its upstream."""
+    script = Scripted({"weak": Says("one two", stalls=True, after=1)})
+    weak = next(each for each in settings.fleet if each.name == "weak")
+    inner = create_app(replace(settings, fleet=(weak,)), scorer=FakeScorer(), fleet=fleet_of(script, weak))
+    async with serving(inner) as url:
+        there = Model("there", "hosted_vllm/weak", Prices(1, 1), api_base=f"{url}/v1")
+        outer_settings = replace(
+            settings, fleet=(there,), store=replace(settings.store, url=f"{settings.store.url}.outer")
+        )
+        outer = create_app(outer_settings, scorer=FakeScorer())
+        async with client_of(outer) as client:
+            call = asyncio.create_task(
+                client.chat.completions.create(model="there", messages=ASK, stream=stream, timeout=30)
+            )
+            await script.thinking.wait()
+            await asyncio.sleep(0.05)
+            left_at = time.perf_counter()
+            if stream:
+                await (await call).close()
+            else:
+                call.cancel()
+            while "weak" not in script.closed_at:
+                assert time.perf_counter() - left_at < 0.2
+                await asyncio.sleep(0.002)
