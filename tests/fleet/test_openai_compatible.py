@@ -166,7 +166,7 @@ async def test_a_redirect_is_an_error_and_is_not_followed(upstream, model_at):
 
 
 async def test_a_refusal_gives_its_connection_back(upstream, model_at):
-    for name in ("busy", "verbose", "missing"):
+    for name in ("busy", "missing", "verbose"):
         with pytest.raises(UpstreamError):
             await upstream.chat(model_at(name), QUESTION)
     assert all(connection.is_idle() for connection in upstream._client._transport._pool.connections)
