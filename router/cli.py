@@ -124,6 +124,56 @@ def explain(
 
 
 @app.command()
+def profile(
+    model: Annotated[str, typer.Argument(help="The model of the fleet to profile.")],
+    probes: Annotated[
+        Path | None,
+        typer.Option("--probes", help="jsonl with prompt, answer, verifier. Default: built-in tasks."),
+    ] = None,
+    tasks: Annotated[int, typer.Option("--tasks", min=1, help="How many built-in tasks.")] = 250,
+    config: Config = ROUTER_YAML,
+    gateway: Annotated[
+        str | None,
+        typer.Option("--gateway", help="Default: the one running on the settings, else one in this process."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Probes at once.")] = 8,
+    max_usd: Annotated[
+        float | None, typer.Option("--max-usd", min=0, help="Spend no more than this.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go ahead without asking.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Send probes again that were graded before.")
+    ] = False,
+    key_env: Annotated[
+        str, typer.Option("--key-env", help="The variable that holds the gateway's key, if it wants one.")
+    ] = "ROUTER_API_KEY",
+) -> None:
+    """
+    Ask a model probes whose answers are known, grade its replies, and fill its context with the outcomes.
+
+    Says first what it will cost. Interrupted, it goes on where it was.
+    """
+    from router.profile_command import Options, run
+
+    options = Options(model, probes, tasks, config, gateway, concurrency, max_usd, key_env, yes, fresh)
+    raise typer.Exit(run(options))
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option("--seed", help="Other tasks, other mistakes.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer tasks.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep serving afterwards.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="Where picture and numbers go.")] = Path("out/demo"),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+) -> None:
+    """The whole story on a SIMULATED fleet: profile, route, frontier, feedback, a sixth model."""
+    from router.demo.command import run
+
+    raise typer.Exit(run(out, seed=seed, quick=quick, serve=serve, port=port))
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Option("--data", help="The folder that holds the recipe's sources.")],
     out: Annotated[

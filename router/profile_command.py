@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from router.config import ConfigError, load
-from router.probes import BadProbes, Journal, load_probes
+from router.probes import BadProbes, Journal, Probe, load_probes
 from router.profile import Estimate, ProfileReport, ProfileStopped, estimate, profile
 
 if TYPE_CHECKING:
     from fleet.model import Prices
     from router.config import Settings
-    from router.probes import Graded, Probe
+    from router.probes import Graded
 
 READ_TIMEOUT_S = 600.0
 SHOWN_FAILURES = 5
@@ -34,7 +34,8 @@ class Options:
     """What was asked for on the command line."""
 
     model: str
-    probes: Path
+    probes: Path | None  # None: built-in tasks, `tasks` of them
+    tasks: int
     config: Path
     gateway: str | None
     concurrency: int
@@ -47,7 +48,7 @@ class Options:
 def run(options: Options) -> int:
     """Profile a model and say how it went. The exit code: 0, 1 when probes failed, 2 when nothing could begin."""
     try:
-        probes = load_probes(options.probes)
+        probes = _built_in(options.tasks) if options.probes is None else load_probes(options.probes)
         settings = None if options.gateway and not options.config.exists() else load(options.config)
     except (BadProbes, ConfigError) as error:
         typer.echo(str(error), err=True)
@@ -67,7 +68,7 @@ async def _run(
     options: Options, settings: Settings | None, probes: list[Probe], prices: Prices | None
 ) -> int:
     gateway = options.gateway or str(options.config.absolute())
-    journal = Journal(options.probes.parent, gateway, options.model)
+    journal = Journal((options.probes or options.config).parent, gateway, options.model)
     async with _client(options, settings) as client:
         if options.fresh or (journal.path.exists() and await _rows(client, options.model) == 0):
             journal.forget()
@@ -161,6 +162,13 @@ async def _rows(client: httpx.AsyncClient, model: str) -> int | None:
         return next((row["rows"] for row in candidates if row["model"] == model), None)
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
+
+
+def _built_in(count: int) -> list[Probe]:
+    """Tasks of our own, for a model whose own prompts are not at hand; growing `count` adds to the same ones."""
+    from fleet.tasks import generate
+
+    return [Probe(task.prompt, task.answer, task.verifier) for task in generate(count, 0, "profile")]
 
 
 def _prices(settings: Settings | None, model: str) -> Prices | None:

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from fleet.model import Prices
+from fleet.tasks import generate
 from router.probes import BadProbes, Graded, Journal, Probe, load_probes
 from router.profile import ProfileStopped, estimate, profile
 from router.profile_command import Options, run
@@ -56,7 +57,10 @@ class FakeGateway:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0.002)
         self.in_flight -= 1
-        n = int(body["messages"][0]["content"].split()[2])
+        words = body["messages"][0]["content"].split()
+        if words[:2] != ["What", "is"] or words[3:] != ["+", "1?"]:
+            return JSONResponse({"error": {"message": "too hard"}}, 400)
+        n = int(words[2])
         reply = str(n + 1 if n < 14 else n)
         choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
@@ -279,6 +283,7 @@ def options(tmp_path: Path, gateway: str | None, **more: Any) -> Options:
     given = {
         "model": "sage",
         "probes": write(tmp_path / "probes.jsonl", rows),
+        "tasks": 30,
         "config": tmp_path / "router.yaml",
         "gateway": gateway,
         "concurrency": 4,
@@ -348,6 +353,18 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "has no model 'abacus'; it has sage" in capsys.readouterr().err
     assert run(options(tmp_path, "http://elsewhere", model="abacus", max_usd=1.0)) == 2
     assert "--max-usd needs the prices" in capsys.readouterr().err
+
+
+def test_without_a_probe_file_the_built_in_tasks_are_sent(
+    tmp_path: Path, served: str, gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config(tmp_path)
+    assert run(options(tmp_path, served, probes=None)) == 1  # the fake knows sums only
+    assert "30 probes for sage" in capsys.readouterr().out
+    assert gateway.asked
+    assert {body["messages"][0]["content"] for body in gateway.asked} <= {
+        task.prompt for task in generate(30, 0, "profile")
+    }
 
 
 def test_a_refused_run_ends_with_what_the_gateway_said(
