@@ -177,7 +177,7 @@ def _prices(settings: Settings | None, model: str) -> Prices | None:
 
 
 def _announce(options: Options, before: int, expected: Estimate) -> None:
-    cost = "at unknown prices" if expected.cost_usd is None else f"about ${expected.cost_usd:.4f}"
+    cost = "at unknown prices" if expected.cost_usd is None else f"about {_usd(expected.cost_usd)}"
     cap = "" if options.max_usd is None else f", at most ${options.max_usd:g}"
     if before:
         typer.echo(f"{before} probes were graded before; --fresh sends them again")
@@ -189,7 +189,7 @@ def _announce(options: Options, before: int, expected: Estimate) -> None:
 
 def _tell(report: ProfileReport, options: Options) -> None:
     mean = "none graded" if report.mean_score is None else f"mean score {report.mean_score:.3f}"
-    cost = "unknown cost" if report.cost_usd is None else f"${report.cost_usd:.4f}"
+    cost = "unknown cost" if report.cost_usd is None else _usd(report.cost_usd)
     typer.echo(
         f"{report.model}: {len(report.graded)} graded in {report.seconds:.1f} s "
         f"({len(report.resumed)} before), {mean}, {cost}"
@@ -200,3 +200,7 @@ def _tell(report: ProfileReport, options: Options) -> None:
         typer.echo(f"no grade for {failure.probe.digest}: {failure.reason}", err=True)
     if len(report.failures) > SHOWN_FAILURES:
         typer.echo(f"and {len(report.failures) - SHOWN_FAILURES} more without a grade", err=True)
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.4f}" if amount >= 0.01 else f"${amount:.6f}"
