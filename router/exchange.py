@@ -191,6 +191,7 @@ class Exchange(Response):
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             cached_tokens=usage.cached_tokens if usage else None,
+            usage_estimated=usage is not None and usage.estimated,
             cost_usd=cost_usd(model.prices, usage) if usage else None,
             latency_ms=latency_ms,
             first_byte_ms=self._first_byte_ms,

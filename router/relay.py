@@ -153,7 +153,7 @@ def _as_answer(error: UpstreamError | UnknownModel) -> GatewayError:
         return errors.UnknownModel(error.name)
     if error.status is None:
         return UpstreamFailed(error.model, f"{error}", slow=error.cause == "timeout")
-    if error.status in OPERATORS_CONCERN:
+    if error.status in OPERATORS_CONCERN or error.status < 400:
         return UpstreamFailed(
             error.model,
             f"{error}: its key, address or name is not accepted",

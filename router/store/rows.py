@@ -68,6 +68,7 @@ class DecisionRow:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    usage_estimated: bool = False  # the upstream counted nothing, so tokens and cost are our estimate
     cost_usd: float | None = None
     latency_ms: float | None = None
     first_byte_ms: float | None = None

@@ -108,6 +108,7 @@ decisions = Table(
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
     Column("cached_tokens", Integer),
+    Column("usage_estimated", Boolean, nullable=False),
     Column("cost_usd", Double),
     Column("latency_ms", Double),
     Column("first_byte_ms", Double),

@@ -256,4 +256,4 @@ def test_it_is_an_upstream() -> None:
 def test_a_strange_prompt_neither_hangs_nor_raises(prompt: str) -> None:
     started = time.perf_counter()
     attempt(prompt, Mind(LIMITLESS, Random(1)))
-    assert time.perf_counter() - started < 1.5
+    assert time.perf_counter() - started < 10

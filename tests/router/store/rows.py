@@ -38,6 +38,7 @@ def decision(name: str = "dec_1", *, text: str = "What is 2 + 2?", **changes: An
         input_tokens=12,
         output_tokens=34,
         cached_tokens=5,
+        usage_estimated=True,
         cost_usd=0.002,
         latency_ms=120.5,
         first_byte_ms=20.25,

