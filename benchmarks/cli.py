@@ -18,3 +18,14 @@ def latency(requests: int = typer.Option(200, help="Decisions to time in each se
     from benchmarks.latency import run
 
     run(requests)
+
+
+@app.command()
+def crash(
+    kills: int = typer.Option(5, help="Gateways to kill, one after another."),
+    after: float = typer.Option(3.0, help="Seconds of load before the kill."),
+) -> None:
+    """kill -9 under load: outcomes acknowledged against outcomes found."""
+    from benchmarks.crash import run
+
+    run(kills, after)
