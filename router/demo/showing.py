@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
 
-from router.demo.asking import Answer, Line, accuracy, by_domain, line
+from router.demo.asking import Answer, Line, by_domain, line
 
+NARROW: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
 # Okabe and Ito's colours: distinguishable with every kind of colour vision; the markers differ as well.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
 
@@ -18,9 +20,9 @@ def lines_table(
     lines: Sequence[Line], references: Sequence[Line], models: Sequence[str], count: int
 ) -> Table:
     """Every β and every reference: accuracy, cost, and who got which share."""
-    table = Table(title=f"{count} held-out prompts, SIMULATED fleet", box=SIMPLE)
+    table = Table(title=f"{count} held-out prompts, SIMULATED fleet", **NARROW)
     table.add_column("", no_wrap=True)
-    for heading in ("accuracy", "USD per 1k", *models):
+    for heading in ("accuracy", "USD/1k", *models):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in (*lines, *references):
         if each is references[0]:
@@ -34,10 +36,10 @@ def lines_table(
 def domains_table(routed: Sequence[Answer], strongest: Sequence[Answer], beta: float) -> Table:
     """Where the prompts of each domain went, and what came of it, beside the strongest model alone."""
     alone = strongest[0].model
-    table = Table(title=f"β = {beta:g}, domain by domain, beside {alone} alone", box=SIMPLE)
+    table = Table(title=f"β = {beta:g}, domain by domain, beside {alone} alone", **NARROW)
     for heading in ("domain", "mostly sent to"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("accuracy", f"{alone}'s", "USD per 1k", f"{alone}'s"):
+    for heading in ("accuracy", "alone", "USD/1k", "alone"):
         table.add_column(heading, justify="right", no_wrap=True)
     theirs = by_domain(strongest)
     for domain, ours in sorted(by_domain(routed).items()):
@@ -51,9 +53,9 @@ def domains_table(routed: Sequence[Answer], strongest: Sequence[Answer], beta: f
 
 def joined_table(before: Sequence[Answer], after: Sequence[Answer], newcomer: str, its_domain: str) -> Table:
     """Before and after a model joined, inside its domain and outside."""
-    table = Table(title=f"before and after {newcomer} joined", box=SIMPLE)
+    table = Table(title=f"before and after {newcomer} joined", **NARROW)
     table.add_column("", no_wrap=True)
-    for heading in ("prompts", "accuracy", "→ after", "USD per 1k", "→ after", f"{newcomer} gets"):
+    for heading in ("prompts", "accuracy", "USD/1k", f"to {newcomer}"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, inside in ((its_domain, True), ("everything else", False)):
         old = [answer for answer in before if (answer.task.domain == its_domain) == inside]
@@ -62,10 +64,8 @@ def joined_table(before: Sequence[Answer], after: Sequence[Answer], newcomer: st
         table.add_row(
             name,
             str(len(old)),
-            f"{accuracy(old):.1%}",
-            f"{accuracy(new):.1%}",
-            f"{was.usd_per_1k:.4f}",
-            f"{now.usd_per_1k:.4f}",
+            f"{was.accuracy:.1%} → {now.accuracy:.1%}",
+            f"{was.usd_per_1k:.4f} → {now.usd_per_1k:.4f}",
             f"{now.shares.get(newcomer, 0):.0%}",
         )
     return table
@@ -91,8 +91,9 @@ def picture(
     halo = [withStroke(linewidth=2.5, foreground="white")]
     for each in curve:
         axes.annotate(
-            each.name, (each.usd_per_1k, each.accuracy), ha="center",
-            xytext=(0, 8), textcoords="offset points", fontsize=8, color=BLUE, path_effects=halo,
+            each.name, (each.usd_per_1k, each.accuracy), ha="left",
+            xytext=(2, 6), rotation=35, rotation_mode="anchor",
+            textcoords="offset points", fontsize=8, color=BLUE, path_effects=halo,
         )  # fmt: skip
     axes.scatter(
         [each.usd_per_1k for each in singles], [each.accuracy for each in singles],
