@@ -1,9 +1,10 @@
 """Training episodes: a context and queries of one source, labelled by many policies at once.
 
 An episode draws prompts of one source, once, and several policies that share them; the first N prompts are the
-context, the rest the queries. Policies are the source's models, and mixtures of two of them (one model on one
-side of a random plane through the prompts, another beyond it), so that the head meets more policies than there
-are models.
+context, the rest the queries. So that the head meets more policies than there are models, some are mixtures of
+two models (one on one side of a random plane through the prompts, another beyond it), and some are synthetic:
+their success depends on topic and form alone, sharply or hardly. Real outcomes are noisy everywhere; from the
+synthetic ones the head learns to believe a context that is not.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class EpisodeConfig:
     least_context: int = 16
     most_context: int = 1024
     mixture: float = 0.3  # share of policies that are mixtures of two models
+    synthetic: float = 0.25  # share of policies made up from topic and form
     single_dataset: float = 0.25  # share of episodes inside one dataset, where topic says little
 
 
@@ -118,8 +120,11 @@ class EpisodeSampler:
         able = part.train_models[np.isfinite(labels[part.train_models]).mean(axis=1) > 0.3]
         policies = min(config.policies, max(4, config.tokens // len(rows)))
         drawn = labels[rng.choice(able, policies, replace=len(able) < policies)]
-        for i in np.flatnonzero(rng.random(policies) < config.mixture):
+        kind = rng.random(policies)
+        for i in np.flatnonzero(kind < config.mixture):
             drawn[i] = _mixture(labels, rng.choice(able, 2), corpus.pooled[rows], rng)
+        for i in np.flatnonzero(kind > 1 - config.synthetic):
+            drawn[i] = _synthetic(corpus.pooled[rows], corpus.structure[rows], rng)
         mask = np.isfinite(drawn)
         return Episode(corpus, rows, np.where(mask, drawn, 0).astype(np.float32), mask, context)
 
@@ -138,3 +143,19 @@ def _mixture(
     along = pooled @ rng.standard_normal(pooled.shape[1])
     beyond = along > np.quantile(along, rng.uniform(0.2, 0.8))
     return np.where(beyond, labels[pair[0]], labels[pair[1]])
+
+
+def _synthetic(
+    pooled: NDArray[np.float32], structure: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Outcomes (N,) of a policy whose chance depends on the nearest of some topics, and perhaps on the form."""
+    topics = min(len(pooled), round(np.exp(rng.uniform(np.log(2), np.log(40)))))
+    centres = pooled[rng.choice(len(pooled), topics, replace=False)]
+    sharpness = rng.choice([0.1, 0.3, 1.0])  # of Beta: near 0 or 1, or anything between
+    chance = rng.beta(sharpness, sharpness, topics)[(pooled @ centres.T).argmax(1)]
+    if rng.random() < 0.5:
+        form = structure @ rng.standard_normal(structure.shape[1])
+        form = (form - form.mean()) / (form.std() + 1e-6)
+        chance = chance / (1 + np.exp(-rng.uniform(1, 6) * (form - rng.uniform(-1.5, 0.5))))
+    partial = rng.random() < 0.1
+    return (chance if partial else rng.random(len(chance)) < chance).astype(np.float32)
