@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -115,14 +115,11 @@ def estimate(
     q = _filled(predicted[rows], chosen, rewards, len(log.models))
     direct = (target * q).sum(axis=1)
     robust = direct + weights * (rewards - q[at, chosen])
-    sample = np.random.default_rng(seed).integers(0, len(rows), (RESAMPLES, len(rows)))
+    importance, self_normalised, doubly_robust = _intervals(weights, weights * rewards, robust, seed)
     return Estimate(
-        inverse_propensity=_interval(sample, lambda i: (weights[i] * rewards[i]).mean(axis=-1)),
-        self_normalised=_interval(
-            sample,
-            lambda i: (weights[i] * rewards[i]).sum(axis=-1) / np.maximum(weights[i].sum(axis=-1), 1e-12),
-        ),
-        doubly_robust=_interval(sample, lambda i: robust[i].mean(axis=-1)),
+        inverse_propensity=importance,
+        self_normalised=self_normalised,
+        doubly_robust=doubly_robust,
         effective_rows=effective,
         rows=len(rows),
         unsupported=unsupported,
@@ -184,10 +181,23 @@ def _filled(
     return np.where(np.isnan(predicted), means[None, :], predicted)
 
 
-def _interval(
-    sample: NDArray[np.int64], statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]]
-) -> Interval:
-    whole = float(statistic(np.arange(sample.shape[1])))
-    drawn = np.array([float(statistic(rows)) for rows in sample])
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(whole, float(low), float(high))
+def _intervals(
+    weights: NDArray[np.float64], weighted: NDArray[np.float64], robust: NDArray[np.float64], seed: int
+) -> list[Interval]:
+    """The three means, each with its interval over the same resampled rows."""
+
+    def means(rows: NDArray[np.int64] | slice) -> list[float]:
+        total = max(float(weights[rows].sum()), 1e-12)
+        return [
+            float(weighted[rows].mean()),
+            float(weighted[rows].sum()) / total,
+            float(robust[rows].mean()),
+        ]
+
+    rng, rows = np.random.default_rng(seed), len(weights)
+    drawn = np.array([means(rng.integers(0, rows, rows)) for _ in range(RESAMPLES)])
+    ends = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return [
+        Interval(mean, float(low), float(high))
+        for mean, low, high in zip(means(slice(None)), *ends, strict=True)
+    ]

@@ -254,10 +254,12 @@ def numbers_of(
         result = values.to_numpy(dtype=np.float64, na_value=np.nan)
         bad = np.zeros(len(result), dtype=bool)
     outside = (result < 0) | (result > most) | np.isinf(result)
-    for wrong, message in ((bad, "is not a number"), (outside, f"is not in [0, {most:g}]")):
+    limits = f"is not in [0, {most:g}]" if np.isfinite(most) else "is negative or infinite"
+    for wrong, message in ((bad, "is not a number"), (outside, limits)):
         if wrong.any():
             at = int(wrong.argmax())
-            raise OutcomesError(f"{values.name} {values.iloc[at]!r} {message}", file, first_row + at)
+            shown = repr(values.iloc[at]) if bad[at] else f"{result[at]:g}"
+            raise OutcomesError(f"{values.name} {shown} {message}", file, first_row + at)
     return result
 
 

@@ -20,7 +20,7 @@ CSV_BLOCK = 64 * 2**20  # bytes; the longest row must fit in one
 CSV_FIELD = 2**30
 
 _CSV_ROW = re.compile(r"Row #(\d+)")
-_INVALID_UTF8 = re.compile(r"string at index (\d+)")
+_INVALID_UTF8 = re.compile(r"index (\d+)")
 
 
 def parquet_batches(
@@ -86,12 +86,13 @@ def csv_header(path: Path) -> list[str]:
     check_file(path)
     csv.field_size_limit(CSV_FIELD)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        # only the header is judged here: bad bytes further down are found, with their row, when they are read
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             names = next(csv.reader(file), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise OutcomesError(f"cannot be read as CSV in UTF-8: {error}", path) from error
-    if not names:
-        raise OutcomesError("is empty", path)
+    except csv.Error as error:
+        raise OutcomesError(f"cannot be read as CSV: {error}", path) from error
+    if not names or any("\ufffd" in name for name in names):
+        raise OutcomesError("has a header that is not UTF-8" if names else "has no header", path)
     return names
 
 

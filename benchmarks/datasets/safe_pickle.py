@@ -24,6 +24,7 @@ ADMITTED = {
         "slice", "range", "bytearray", "bytes", "complex", "set", "frozenset", "list", "dict", "tuple", "int", "float",
         "bool", "str", "object",
     },
+    "_codecs": {"encode"},
     "collections": {"OrderedDict"},
     "datetime": {"date", "datetime", "timedelta", "timezone"},
     "numpy": {"ndarray", "dtype", "bool_", "int64", "int32", "float64", "float32", "str_"},
@@ -59,6 +60,8 @@ MOVED = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         module, name = MOVED.get((module, name), (module, name))
+        if module == "__builtin__":  # protocol 2 and older
+            module = "builtins"
         if module.startswith("numpy.core."):
             module = module.replace("numpy.core.", "numpy._core.", 1)
         if name not in ADMITTED.get(module, ()):
