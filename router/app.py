@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from fleet.upstream import Fleet
+from fleet.fleet import Fleet
 from router.api import chat, explain, feedback, health, models
 from router.api.failures import RequestIds, answer_errors
 from router.api.request import Services

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fleet.fleet import Fleet
     from fleet.model import Model
-    from fleet.upstream import Fleet
     from router.call import Call
     from router.config import Settings
     from router.contexts import Snapshot

@@ -22,7 +22,8 @@ from router.errors import GatewayError, UpstreamFailed, UpstreamRefused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from fleet.upstream import Fleet, Reply
+    from fleet.fleet import Fleet
+    from fleet.upstream import Reply
     from router.call import Call
 
 logger = logging.getLogger(__name__)

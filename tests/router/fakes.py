@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 
 from fleet.errors import UpstreamError
+from fleet.fleet import Fleet
 from fleet.model import Model, Prices
-from fleet.upstream import Fleet, Reply
+from fleet.upstream import Reply
 from router.value.batcher import Scored
 
 DIM = 4

@@ -10,10 +10,10 @@ from dataclasses import replace
 import openai
 import pytest
 
+from fleet.fleet import Fleet
 from fleet.model import Model, Prices
 from fleet.providers.openai_compatible import OpenAiCompatible
 from fleet.replay import Replay
-from fleet.upstream import Fleet
 from router.app import create_app
 from tests.router.fakes import Fails, FakeScorer, Says, Scripted, fleet_of
 from tests.router.serving import serving

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from fleet.fleet import Fleet
 from fleet.replay import Replay
-from fleet.upstream import Fleet
 from router.app import create_app
 from router.config import load
 from tests.router.fakes import FakeScorer

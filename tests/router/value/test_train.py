@@ -88,7 +88,9 @@ def test_held_out_prompts_and_models_are_never_in_an_episode(tmp_path, folder, c
     from router.value.episodes import EpisodeSampler
 
     corpus, part = load_corpus(folder, config, Backbone.load(device="cpu"), tmp_path)
-    plain = EpisodeSampler([(corpus, part)], EpisodeConfig(policies=4, queries=8, mixture=0, synthetic=0), seed=1)
+    plain = EpisodeSampler(
+        [(corpus, part)], EpisodeConfig(policies=4, queries=8, mixture=0, synthetic=0), seed=1
+    )
     trained = corpus.source.scores[:, part.train_models]
     for step in range(50):
         episode = plain.draw(step)

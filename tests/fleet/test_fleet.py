@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from fleet.errors import UnknownModel
+from fleet.fleet import Fleet
 from fleet.model import Model, Prices
-from fleet.upstream import Fleet, Reply, UnknownModel
+from fleet.upstream import Reply
 
 FREE = Prices(0, 0)
 SAGE = Model("sage", "replay/sage", FREE)
