@@ -20,8 +20,8 @@ FORMATS = {
     "sprout": "SPROUT's parquet files (CARROT)",
     "embedllm": "EmbedLLM's train, val and test .csv",
     "routellm": "RouteLLM's response .csv files",
-    "llmrouterbench": "LLMRouterBench's results/bench folder of .json files",
     "routerarena": "RouterArena's cached_results folder of .jsonl files",
+    "llmrouterbench": "LLMRouterBench's results/bench folder of .json files",
     "v0_jsonl": "V0's .jsonl files beside prompt_dict.json",
 }
 """Module name and what it reads, in the order in which a path is offered to them."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.outcomes import Outcomes
 
 DEPTH = 3  # folders between the root and a run
+HEAD_BYTES = 65_536
 
 
 def recognises(path: Path) -> bool:
@@ -43,10 +44,17 @@ def read(path: Path) -> Outcomes:
 
 def _runs(path: Path) -> list[Path]:
     for root in (path, path / "bench", path / "results" / "bench"):
-        found = list(root.glob("/".join(["*"] * DEPTH) + "/*.json"))
-        if found:
+        found = sorted(root.glob("/".join(["*"] * DEPTH) + "/*.json"))
+        if found and _is_run(found[0]):
             return found
     return []
+
+
+def _is_run(file: Path) -> bool:
+    """Whether a file begins as a run does, so that another benchmark's folders of JSON are not taken for runs."""
+    with file.open("rb") as opened:
+        beginning = opened.read(HEAD_BYTES)
+    return b'"records"' in beginning or b'"performance"' in beginning
 
 
 def _read_run(run: Path, collector: Collector) -> None:

@@ -238,6 +238,13 @@ def test_llmrouterbench_takes_the_newest_run(tmp_path):
     assert notes["recorded costs: a run whose every cost is 0 recorded none"] == 2
 
 
+def test_a_clone_of_another_benchmark_is_not_taken_for_runs(tmp_path):
+    place = tmp_path / "config" / "eval_config" / "zero-shot"
+    place.mkdir(parents=True)
+    (place / "AIME.json").write_text('{"metric": "exact"}')
+    assert recognise(tmp_path) is None
+
+
 def test_llmrouterbench_names_a_bad_record(tmp_path):
     run(tmp_path, "flagship", [1.0, 7.0])
     with pytest.raises(OutcomesError, match=r"\.json row 1: score 7 is not in \[0, 1\]"):
