@@ -63,7 +63,7 @@ def test_what_the_map_does_not_list_under_the_provider_is_unknown(target):
 
 def test_looking_up_prices_and_opening_a_fleet_do_not_import_litellm_or_torch():
     code = (
-        "import sys, fleet.upstream, fleet.prices; assert fleet.prices.known_prices('openai/gpt-4o');"
+        "import sys, fleet.fleet, fleet.prices; assert fleet.prices.known_prices('openai/gpt-4o');"
         "fleet.fleet.Fleet.open([]);"
         "print(sorted({'litellm', 'torch', 'numpy', 'openai'} & set(sys.modules)))"
     )
