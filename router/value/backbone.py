@@ -104,7 +104,8 @@ def _hash_of_folder(folder: Path) -> str:
     weights = sorted(folder.rglob("*.safetensors"))
     if not weights:
         raise BackboneError(f"{folder} holds no .safetensors weights")
-    return hashlib.sha256("".join(_sha256(path) for path in weights).encode()).hexdigest()[:12]
+    hashes = [_sha256(path) for path in weights]
+    return hashes[0][:12] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
 
 
 def _sha256(path: Path) -> str:

@@ -33,3 +33,13 @@ def test_minilm_gives_the_pooled_embedding_that_sentence_transformers_gives():
     expected = backbone._encoder.encode([text[:4000] for text in texts], convert_to_tensor=True)
     torch.testing.assert_close(encoded.pooled(), expected, atol=1e-5, rtol=1e-4)
     assert backbone.version == MINILM_SHA256[:12]
+
+
+def test_a_backbone_is_known_by_its_weights_wherever_they_lie(tmp_path):
+    import shutil
+
+    folder = tmp_path / "copied"
+    shutil.copytree(module._packaged_minilm(), folder)
+    backbone = Backbone.load(str(folder), device="cpu")
+    assert backbone.version == MINILM_SHA256[:12]
+    assert backbone.encode(["a text"]).states.shape[-1] == 384
