@@ -2,6 +2,7 @@
 
 P prompts by M models by D embedding dimensions. A pair that was not observed is NaN. A router sees the scores of
 training and validation prompts only: `Queries` has none. What sees test scores is in `oracle`, and is no router.
+Every router by its name is in `registry`.
 """
 
 from __future__ import annotations
