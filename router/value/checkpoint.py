@@ -70,7 +70,7 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT!r}")
     network = ValueNetwork(
         AdapterConfig(**header["adapter"]),
-        IclConfig(**{**header["head"], "penalties": tuple(header["head"]["penalties"])}),
+        _head(header["head"]),
     )
     try:
         network.load_state_dict(
@@ -79,3 +79,9 @@ def load(path: Path) -> Checkpoint:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(network.eval(), header["backbone"], header["backbone_version"], header["training"])
+
+
+def _head(fields: dict[str, Any]) -> IclConfig:
+    """JSON has no tuples."""
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return IclConfig(**values)

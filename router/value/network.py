@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -11,9 +13,10 @@ from router.value.adapter import AdapterConfig, ResidualQueryAdapter
 from router.value.heads.icl import IclConfig, IclHead
 
 
-def embedding_width(adapter: AdapterConfig) -> int:
-    """Adapter answers, pooled state and structure side by side."""
-    return adapter.output_width + adapter.input_width + structure.WIDTH
+def head_config(adapter: AdapterConfig, **overrides: Any) -> IclConfig:
+    """The head that reads this adapter's embeddings: answers, pooled state and structure side by side."""
+    start, width = adapter.output_width, adapter.input_width
+    return IclConfig(input_width=start + width + structure.WIDTH, pooled=(start, start + width), **overrides)
 
 
 class ValueNetwork(nn.Module):

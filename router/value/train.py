@@ -23,9 +23,8 @@ from router.value.adapter import AdapterConfig
 from router.value.backbone import MINILM, Backbone
 from router.value.corpus import read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
-from router.value.heads.icl import IclConfig
 from router.value.losses import ALPHA, composite_loss
-from router.value.network import ValueNetwork, embedding_width
+from router.value.network import ValueNetwork, head_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +87,8 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
     corpora = [load_corpus(root / name, config, backbone, cache) for name in config.sources]
     sampler = EpisodeSampler(corpora, config.episodes, config.seed)
     torch.manual_seed(config.seed)
-    head = IclConfig(input_width=embedding_width(config.adapter), **config.head)  # type: ignore[arg-type]
-    network = ValueNetwork(config.adapter, head).to(device)
+    network = ValueNetwork(config.adapter, head_config(config.adapter, **config.head)).to(device)
+    network.head.axes.copy_(principal_axes(corpora, network.head.config.axes))
     run = _Run(network, config, out)
     run.resume()
     with Progress() as progress, (out / "log.jsonl").open("a") as log:
@@ -142,6 +141,13 @@ def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: st
     return network.head.value(embeddings[n:], context)
 
 
+def principal_axes(corpora: list[tuple[Corpus, Split]], axes: int, most: int = 1500) -> torch.Tensor:
+    """Principal axes (H, A) of the training prompts' pooled states, `most` prompts of each source, uncentred."""
+    pooled = np.concatenate([corpus.pooled[part.train_prompts[:most]] for corpus, part in corpora])
+    _, _, rows = np.linalg.svd(pooled, full_matrices=len(pooled) < axes)
+    return torch.from_numpy(rows[:axes].T.copy())
+
+
 class _Run:
     """The state of a training run: network, optimiser, averaged weights and step."""
 
@@ -186,7 +192,7 @@ class _Run:
         """The network with its averaged weights."""
         head, adapter = self.network.head.config, self.network.adapter.config
         network = ValueNetwork(adapter, head)
-        network.load_state_dict(self._average, strict=True)
+        network.load_state_dict({**self._average, **dict(self.network.named_buffers())}, strict=True)
         return network.eval()
 
     def save(self) -> None:

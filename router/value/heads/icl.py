@@ -4,9 +4,10 @@ One token per context row, real-valued labels, no positions: any order of the ro
 rows attend to each other; a query attends to the rows and never the other way round, so that the rows' keys
 and values are computed once per context (`read`) and every later query costs one token (`value`).
 
-Beside attention, each context fits a ridge regression in a learned space, in closed form. Rows see their
-leave-one-out prediction and queries their prediction, so that the transformer starts from a linear fit and
-learns what is missing in it.
+Beside attention, each context makes three closed-form guesses: a ridge regression in a learned space, and two
+kernel averages over like prompts, one broad and one narrow. They are stacked by how well each foretells the rows
+when these are left out. Rows see their left-out guesses and queries their guesses: the transformer starts from
+what the best plain predictor of this context would say, and learns what is missing in it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class IclConfig:
     heads: int = 4
     kv_heads: int = 2
     ridge_width: int = 256
-    penalties: tuple[float, ...] = (1.0,)  # of the linear fit, at the start, times ridge_width
+    pooled: tuple[int, int] = (0, 0)  # where the backbone's pooled state lies in the embedding
+    axes: int = 64  # the kernels see it along this many
+    sharpness: tuple[float, ...] = (4.0, 12.0)  # of the kernels, at the start
     hidden: int = 256
     dropout: float = 0.0
 
@@ -44,10 +47,12 @@ class IclContext:
     keys: list[torch.Tensor]  # per layer (B, kv_heads, 1+N, width/heads); row 0 is the empty context's
     values: list[torch.Tensor]  # likewise
     mask: torch.Tensor  # (B, 1+N), True on rows that exist
-    summary: (
-        torch.Tensor
-    )  # (B, 5): centre, spread, log count, logit of the shrunk mean, skill of the linear fit
+    # (B, 5+G): centre, spread, log count, logit of the shrunk mean, skill of each guess and of their stack
+    summary: torch.Tensor
     ridge: torch.Tensor  # (B, R+1): weights and offset of the linear fit
+    places: torch.Tensor  # (B, N, A): where each row lies for the kernels, unit vectors
+    labels: torch.Tensor  # (B, N): centred, 0 where there is no row
+    blend: torch.Tensor  # (B, G): how the guesses are stacked
 
     @property
     def batch(self) -> int:
@@ -56,6 +61,8 @@ class IclContext:
 
 class IclHead(nn.Module):
     """Embeddings (B, N, D) with labels (B, N) to a context; context and queries (B, M, D) to logits (B, M)."""
+
+    axes: torch.Tensor
 
     def __init__(self, config: IclConfig) -> None:
         super().__init__()
@@ -66,16 +73,21 @@ class IclHead(nn.Module):
         )
         self.narrow = nn.Linear(config.hidden, width)
         self.ridge_features = nn.Linear(config.hidden + config.input_width, config.ridge_width)
-        self.log_penalties = nn.Parameter(torch.log(config.ridge_width * torch.tensor(config.penalties)))
-        self.embed_label = nn.Linear(3, width)  # centred label, label, leave-one-out prediction
-        self.embed_query = nn.Linear(1, width)  # prediction
-        self.embed_summary = nn.Linear(5, width)
+        self.log_penalty = nn.Parameter(torch.tensor(float(config.ridge_width)).log())
+        self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
+        width_pooled = config.pooled[1] - config.pooled[0]
+        axes = torch.linalg.qr(torch.randn(max(width_pooled, config.axes), config.axes))[0][:width_pooled]
+        self.register_buffer("axes", axes)  # (H, A); training puts the prompts' principal axes here
+        guesses = 1 + len(config.sharpness)
+        # centred label, label, left-out guesses, their stack
+        self.embed_label = nn.Linear(2 + guesses + 1, width)
+        self.embed_query = nn.Linear(guesses + 1, width)
+        self.embed_summary = nn.Linear(4 + guesses + 1, width)
         self.empty = nn.Parameter(torch.randn(width) * 0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 1)
         self.base_weight = nn.Parameter(torch.ones(()))
-        self.ridge_weight = nn.Parameter(torch.ones(()))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -91,11 +103,18 @@ class IclHead(nn.Module):
         weights = mask.to(embeddings.dtype)
         summary = _summarise(labels, weights)
         x, features = self._represent(embeddings, len(labels))
-        fit = fit_linear(features, labels, weights, summary[:, 0], self.log_penalties.exp())
-        summary = torch.cat([summary, fit.skill.unsqueeze(-1)], dim=-1)
         centre, spread = summary[:, :1], summary[:, 1:2]
-        seen = torch.stack([(labels - centre) / spread, labels - 0.5, fit.left_out / spread], dim=-1)
-        rows = x + self.embed_label(seen * weights.unsqueeze(-1)) + self.embed_summary(summary).unsqueeze(1)
+        centred = (labels - centre) * weights
+        ridge, fitted = fit_linear(features, centred, weights, self.log_penalty.exp())
+        places = self._places(embeddings)
+        nearby = self._kernels(places, places, centred, weights, leave_out=True)  # (B, N, K)
+        left_out = torch.cat([fitted.unsqueeze(-1), nearby], dim=-1)  # (B, N, G)
+        blend = _stack_guesses(left_out, centred, weights, spread)
+        left_out = torch.cat([left_out, left_out @ blend.unsqueeze(-1)], dim=-1)
+        summary = torch.cat([summary, _skill(left_out, centred, weights)], dim=-1)
+        seen = torch.stack([centred / spread, labels - 0.5], dim=-1)
+        seen = torch.cat([seen, left_out / spread.unsqueeze(-1)], dim=-1) * weights.unsqueeze(-1)
+        rows = x + self.embed_label(seen) + self.embed_summary(summary).unsqueeze(1)
         empty = self.empty + self.embed_summary(summary)
         rows = torch.cat([empty.unsqueeze(1), rows], dim=1)  # (B, 1+N, W)
         mask = F.pad(mask, (1, 0), value=True)
@@ -106,24 +125,52 @@ class IclHead(nn.Module):
             values.append(v)
             if number < len(self.blocks):  # nobody reads the rows after the last layer
                 rows = block(rows, k, v, mask, summary[:, 2])
-        return IclContext(keys, values, mask, summary, fit.solution)
+        places = places.expand(len(labels), -1, -1)
+        return IclContext(keys, values, mask, summary, ridge, places, centred, blend)
 
     def value(self, embeddings: torch.Tensor, context: IclContext) -> torch.Tensor:
         """Logits (B, M) of queries (B, M, D), or of the same queries (M, D) against every context."""
         x, features = self._represent(embeddings, context.batch)
         weights, offset = context.ridge[:, :-1], context.ridge[:, -1:]
         fitted = (features @ weights.unsqueeze(-1)).squeeze(-1) + offset  # (B, M), centred on the mean label
-        spread = context.summary[:, 1:2]
-        tokens = (
-            x
-            + self.embed_query((fitted / spread).unsqueeze(-1))
-            + self.embed_summary(context.summary).unsqueeze(1)
-        )
+        rows = context.mask[:, 1:].to(embeddings.dtype)
+        nearby = self._kernels(self._places(embeddings), context.places, context.labels, rows)
+        guesses = torch.cat([fitted.unsqueeze(-1), nearby], dim=-1)  # (B, M, G)
+        stacked = guesses @ context.blend.unsqueeze(-1)  # (B, M, 1)
+        centre, spread = context.summary[:, :1], context.summary[:, 1, None, None]
+        tokens = x + self.embed_query(torch.cat([guesses, stacked], dim=-1) / spread)
+        tokens = tokens + self.embed_summary(context.summary).unsqueeze(1)
         for block, keys, values in zip(self._layers(), context.keys, context.values, strict=True):
             tokens = block(tokens, keys, values, context.mask, context.summary[:, 2])
         correction = self.out(self.norm(tokens)).squeeze(-1)
-        base = context.summary[:, 3:4]
-        return self.base_weight * base + self.ridge_weight * fitted + correction
+        start = torch.logit((centre + stacked.squeeze(-1)).clamp(0.02, 0.98))
+        return self.base_weight * start + correction
+
+    def _places(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Unit vectors (B, N, A); B = 1 where the prompts are shared."""
+        places = F.normalize(embeddings[..., slice(*self.config.pooled)] @ self.axes, dim=-1)
+        return places if places.dim() == 3 else places.unsqueeze(0)
+
+    def _kernels(
+        self,
+        queries: torch.Tensor,  # (1 or B, M, A)
+        places: torch.Tensor,  # (1 or B, N, A)
+        centred: torch.Tensor,  # (B, N)
+        weights: torch.Tensor,  # (B, N)
+        leave_out: bool = False,
+    ) -> torch.Tensor:
+        """Kernel averages (B, M, K) of the centred labels, 0 where there are no rows."""
+        likeness = (queries @ places.transpose(1, 2)).unsqueeze(1) - 1  # (1 or B, 1, M, N), at most 0
+        kernel = torch.exp(likeness * self.log_sharpness.exp()[:, None, None])  # (1 or B, K, M, N)
+        if leave_out:
+            kernel = kernel * (1 - torch.eye(places.shape[1], device=kernel.device, dtype=kernel.dtype))
+        if len(kernel) == 1:  # all contexts share the prompts: one product
+            sums = kernel[0] @ torch.cat([centred, weights]).T  # (K, M, 2B)
+            above, below = sums.permute(2, 1, 0).chunk(2)  # (B, M, K) each
+        else:
+            sums = kernel @ torch.stack([centred, weights], dim=-1).unsqueeze(1)  # (B, K, M, 2)
+            above, below = sums.transpose(1, 2).unbind(-1)
+        return above / (below + 1e-12)
 
     def _layers(self) -> Iterable[Block]:
         return cast("Iterable[Block]", self.blocks)
@@ -191,55 +238,58 @@ def _summarise(labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return torch.stack([mean, variance.sqrt().clamp(min=0.05), torch.log1p(count), torch.logit(mean)], dim=-1)
 
 
-@dataclass(frozen=True)
-class LinearFit:
-    """Ridge regressions of B contexts, blended over penalties by how well each predicts the rows left out."""
-
-    solution: torch.Tensor  # (B, R+1): weights and offset
-    left_out: torch.Tensor  # (B, N): what the fit without a row predicts for it, centred
-    skill: torch.Tensor  # (B,): share of the labels' variance that the left-out predictions explain
-
-
 def fit_linear(
     features: torch.Tensor,  # (B, N, R)
-    labels: torch.Tensor,  # (B, N)
+    centred: torch.Tensor,  # (B, N), labels less their centre, 0 where there is no row
     weights: torch.Tensor,  # (B, N), 1 on rows that exist
-    centre: torch.Tensor,  # (B,)
-    penalties: torch.Tensor,  # (P,)
-) -> LinearFit:
-    """Closed-form ridge of the centred labels for every penalty, with leave-one-out predictions (PRESS)."""
+    penalty: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Closed-form ridge: weights and offset (B, R+1), and leave-one-out predictions (B, N; PRESS)."""
     count = weights.sum(1, keepdim=True).clamp(min=1)
     middle = (features * weights.unsqueeze(-1)).sum(1) / count  # (B, R)
     x = (features - middle.unsqueeze(1)) * weights.unsqueeze(-1)
-    y = (labels - centre.unsqueeze(1)) * weights
     identity = torch.eye(x.shape[-1], device=x.device, dtype=x.dtype)
-    gram = (x.transpose(1, 2) @ x).unsqueeze(1) + penalties[:, None, None] * identity  # (B, P, R, R)
-    factor = torch.linalg.cholesky(gram)
-    root = torch.linalg.solve_triangular(
-        factor, identity.expand_as(factor), upper=False
-    )  # rootᵀ·root = gram⁻¹
-    moment = x.transpose(1, 2) @ y.unsqueeze(-1)  # (B, R, 1)
-    solutions = root.transpose(2, 3) @ (root @ moment.unsqueeze(1))  # (B, P, R, 1)
-    rows = x.unsqueeze(1)  # (B, 1, N, R)
-    leverage = (rows @ root.transpose(2, 3)).square().sum(-1).clamp(max=0.99)  # (B, P, N)
-    fitted = (rows @ solutions).squeeze(-1)
-    left_out = (fitted - leverage * y.unsqueeze(1)) / (1 - leverage) * weights.unsqueeze(1)
-    error = ((left_out - y.unsqueeze(1)) ** 2).sum(-1) / count  # (B, P)
-    variance = (y**2).sum(-1, keepdim=True) / count + 1e-3
-    trust = torch.softmax(-0.5 * count * error / variance, dim=-1)  # the likelihood of each penalty's fit
-    solution = (trust[:, :, None] * solutions.squeeze(-1)).sum(1)  # (B, R)
-    blended = (trust[:, :, None] * left_out).sum(1)
-    skill = 1 - (((blended - y) ** 2).sum(-1) / count.squeeze(-1)) / variance.squeeze(-1)
+    factor = torch.linalg.cholesky(x.transpose(1, 2) @ x + penalty * identity)
+    # root of the inverse: rootᵀ · root = (xᵀx + λ)⁻¹
+    root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+    solution = (root.transpose(1, 2) @ (root @ (x.transpose(1, 2) @ centred.unsqueeze(-1)))).squeeze(-1)
+    leverage = (x @ root.transpose(1, 2)).square().sum(-1).clamp(max=0.99)  # (B, N)
+    fitted = (x @ solution.unsqueeze(-1)).squeeze(-1)
+    left_out = (fitted - leverage * centred) / (1 - leverage) * weights
     offset = -(middle * solution).sum(-1, keepdim=True)
-    return LinearFit(torch.cat([solution, offset], dim=-1), blended, skill.clamp(-1, 1))
+    return torch.cat([solution, offset], dim=-1), left_out
+
+
+def _stack_guesses(
+    left_out: torch.Tensor,  # (B, N, G)
+    centred: torch.Tensor,  # (B, N)
+    weights: torch.Tensor,  # (B, N)
+    spread: torch.Tensor,  # (B, 1)
+) -> torch.Tensor:
+    """Least squares of the labels on the left-out guesses, drawn to their plain average: (B, G)."""
+    guesses = left_out * weights.unsqueeze(-1)
+    size = guesses.shape[-1]
+    start = torch.full((size,), 1 / size, device=guesses.device, dtype=guesses.dtype)
+    identity = torch.eye(size, device=guesses.device, dtype=guesses.dtype)
+    gram = guesses.transpose(1, 2) @ guesses + spread.unsqueeze(-1) ** 2 * identity
+    missing = guesses.transpose(1, 2) @ (centred - guesses @ start).unsqueeze(-1)
+    return start + torch.linalg.solve(gram, missing).squeeze(-1)
+
+
+def _skill(left_out: torch.Tensor, centred: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Share of the labels' variance that each left-out guess (B, N, G) explains, in [-1, 1]: (B, G)."""
+    count = weights.sum(1, keepdim=True).clamp(min=1)
+    variance = (centred**2).sum(1, keepdim=True) / count
+    missed = (((left_out - centred.unsqueeze(-1)) * weights.unsqueeze(-1)) ** 2).sum(1) / count
+    return (1 - (missed + 1e-3) / (variance + 1e-3)).clamp(-1, 1)  # 0 without rows
 
 
 def stack(contexts: Sequence[IclContext]) -> IclContext:
     """Contexts of different lengths as one batch, padded with rows that nobody reads."""
     longest = max(context.mask.shape[1] for context in contexts)
 
-    def lengthen(rows: torch.Tensor) -> torch.Tensor:  # (B, kv_heads, 1+N, size)
-        return F.pad(rows, (0, 0, 0, longest - rows.shape[2]))
+    def lengthen(rows: torch.Tensor, to: int = longest) -> torch.Tensor:  # (…, rows, size)
+        return F.pad(rows, (0, 0, 0, to - rows.shape[-2]))
 
     layers = range(len(contexts[0].keys))
     return IclContext(
@@ -248,4 +298,9 @@ def stack(contexts: Sequence[IclContext]) -> IclContext:
         mask=torch.cat([F.pad(context.mask, (0, longest - context.mask.shape[1])) for context in contexts]),
         summary=torch.cat([context.summary for context in contexts]),
         ridge=torch.cat([context.ridge for context in contexts]),
+        blend=torch.cat([context.blend for context in contexts]),
+        places=torch.cat([lengthen(context.places, longest - 1) for context in contexts]),
+        labels=torch.cat(
+            [F.pad(context.labels, (0, longest - context.mask.shape[1])) for context in contexts]
+        ),
     )

@@ -6,8 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from router.value.adapter import AdapterConfig
 from router.value.checkpoint import Checkpoint, CheckpointError, load, save
-from router.value.heads.icl import IclConfig
-from router.value.network import ValueNetwork, embedding_width
+from router.value.network import ValueNetwork, head_config
 
 ADAPTER = AdapterConfig(input_width=8, queries=2, generator_width=4)
 
@@ -15,9 +14,7 @@ ADAPTER = AdapterConfig(input_width=8, queries=2, generator_width=4)
 @pytest.fixture
 def checkpoint():
     torch.manual_seed(0)
-    head = IclConfig(
-        input_width=embedding_width(ADAPTER), width=16, layers=2, heads=2, kv_heads=1, ridge_width=4
-    )
+    head = head_config(ADAPTER, width=16, layers=2, heads=2, kv_heads=1, ridge_width=4, axes=4)
     return Checkpoint(ValueNetwork(ADAPTER, head), "some-backbone", "abc", {"seed": 7})
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from router.value.heads.icl import IclConfig, IclHead, fit_linear, stack
+from router.value.heads.icl import IclConfig, IclHead, _skill, fit_linear, stack
 
 WIDTH = 12
 
@@ -12,7 +12,17 @@ WIDTH = 12
 def head():
     torch.manual_seed(0)
     head = IclHead(
-        IclConfig(input_width=WIDTH, width=32, layers=3, heads=4, kv_heads=2, ridge_width=8, hidden=16)
+        IclConfig(
+            input_width=WIDTH,
+            width=32,
+            layers=3,
+            heads=4,
+            kv_heads=2,
+            ridge_width=8,
+            hidden=16,
+            pooled=(2, 10),
+            axes=6,
+        )
     )
     with torch.no_grad():  # the zero-initialised parts would hide mistakes
         for parameter in head.parameters():
@@ -77,27 +87,51 @@ def test_real_valued_labels_are_read_not_only_their_side_of_one_half(head):
 def test_the_leave_one_out_predictions_are_what_leaving_one_out_gives():
     torch.manual_seed(3)
     features, labels = torch.randn(1, 15, 4, dtype=torch.float64), torch.rand(1, 15, dtype=torch.float64)
-    centre = labels.mean(1)
-    fit = fit_linear(
-        features, labels, torch.ones_like(labels), centre, torch.tensor([2.0], dtype=torch.float64)
-    )
-    middle = features.mean(1)  # the centring is kept; only the row's equation is dropped
-    x, y = (features - middle[:, None])[0], (labels - centre)[0]
+    centred = labels - labels.mean()
+    penalty = torch.tensor(2.0, dtype=torch.float64)
+    _, left_out = fit_linear(features, centred, torch.ones_like(labels), penalty)
+    x, y = (
+        (features - features.mean(1))[0],
+        centred[0],
+    )  # the centring is kept; only the row's equation is dropped
     for i in range(15):
         keep = torch.arange(15) != i
         gram = x[keep].T @ x[keep] + 2 * torch.eye(4, dtype=torch.float64)
         expected = x[i] @ torch.linalg.solve(gram, x[keep].T @ y[keep])
-        torch.testing.assert_close(fit.left_out[0, i], expected)
+        torch.testing.assert_close(left_out[0, i], expected)
 
 
-def test_the_penalty_that_predicts_left_out_rows_is_trusted():
+def test_skill_is_what_a_fit_foretells_of_rows_it_did_not_see():
     torch.manual_seed(4)
     features = torch.randn(2, 200, 5, dtype=torch.float64)
     signal = features[:1] @ torch.tensor([1.0, -1.0, 0.5, 0.0, 0.0], dtype=torch.float64)
     labels = torch.cat([torch.sigmoid(3 * signal), torch.rand(1, 200, dtype=torch.float64)])
-    weights = torch.ones_like(labels)
-    penalties = torch.tensor([0.1, 1e5], dtype=torch.float64)
-    fit = fit_linear(features, labels, weights, labels.mean(1), penalties)
-    assert fit.skill[0] > 0.7  # a linear world: the light penalty explains it
-    assert abs(fit.skill[1]) < 0.05  # noise: the heavy penalty, which predicts the mean
-    assert fit.solution[1, :-1].abs().max() < 0.05
+    weights, centred = torch.ones_like(labels), labels - labels.mean(1, keepdim=True)
+    _, left_out = fit_linear(features, centred, weights, torch.tensor(10.0, dtype=torch.float64))
+    skill = _skill(left_out.unsqueeze(-1), centred, weights)[:, 0]
+    assert skill[0] > 0.7  # a linear world
+    assert abs(skill[1]) < 0.06  # noise
+
+
+def test_a_row_is_left_out_of_its_own_neighbourhood(head):
+    """Its own label must not reach a row's kernel guess, or the head would learn to copy it."""
+    x, r = rows(20)
+    places = head._places(x[0])
+    ones = torch.ones(1, 20)
+    before = head._kernels(places, places, r - 0.5, ones, leave_out=True)
+    changed = r.clone()
+    changed[0, 7] = 1 - changed[0, 7]
+    after = head._kernels(places, places, changed - 0.5, ones, leave_out=True)
+    torch.testing.assert_close(before[0, 7], after[0, 7])
+    assert not torch.allclose(before[0, 8], after[0, 8])
+
+
+def test_kernels_over_shared_prompts_are_those_over_each_contexts_own(head):
+    x, _ = rows(20)
+    labels, weights = torch.rand(3, 20) - 0.5, torch.ones(3, 20)
+    shared = head._places(x[0])
+    own = shared.expand(3, -1, -1)
+    torch.testing.assert_close(
+        head._kernels(shared, shared, labels, weights, leave_out=True),
+        head._kernels(own, own, labels, weights, leave_out=True),
+    )
