@@ -187,6 +187,7 @@ def render(weights: Path, measured: Measured) -> str:
         adapter=config.adapter,
         steps=config.steps,
         seed=config.seed,
+        note=config.note,
         episodes=config.episodes,
         held_prompts=f"{config.held_prompts:.0%}",
         sources=", ".join(config.sources),
@@ -205,7 +206,7 @@ Written by `router evaluate --card`; every figure below was computed by that com
 - **Size.** {parameters} M trained parameters, {size} MB on disk (float16). Apache-2.0.
 - **Adapter.** {adapter}
 - **Head.** {head}
-- **Training.** {steps} steps, seed {seed}, composite loss (Eq. 8, α=0.25), averaged weights; {episodes}.
+- **Training.** {steps} steps, seed {seed}, composite loss (Eq. 8, α=0.25), averaged weights; {episodes}. {note}
 - **Trained on.** Public outcome data: {sources}. Of each, {held_prompts} of the prompts and the models below
   were held out. Sources whose licence forbids commercial use were not trained on.
 - **Left out whole.** {left_out}.

@@ -62,6 +62,7 @@ class TrainConfig:
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     head: dict[str, int | float] = field(default_factory=dict)  # overrides of IclConfig
+    note: str = ""  # for the model card
 
 
 def read_recipe(path: Path) -> TrainConfig:
@@ -109,12 +110,9 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
         finally:
             run.save()
     path = out / "v0.safetensors"
-    checkpoints.save(
-        path,
-        checkpoints.Checkpoint(
-            run.averaged(), config.backbone, backbone.version, _provenance(config, corpora)
-        ),
-    )
+    provenance = _provenance(config, corpora)
+    checkpoint = checkpoints.Checkpoint(run.averaged(), config.backbone, backbone.version, provenance)
+    checkpoints.save(path, checkpoint, half=True)
     return path
 
 
