@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,6 +13,78 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure the 
 @app.callback()
 def _bench() -> None:
     """Measure the router."""
+
+
+@app.command()
+def sweep(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: generated."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")] = None,
+    routers: Annotated[
+        str | None, typer.Option(help="Names or patterns, with commas: v0-*,umr. Default: all.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Names or patterns of the fleet, with commas. Default: all.")
+    ] = None,
+    betas: Annotated[str | None, typer.Option(help="How many, or a list: 0,0.5,1. Default: 21.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="What is left out: prompts, models or datasets. Default: prompts.")
+    ] = None,
+    context_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Outcomes of each left-out model that routers are given. Default: 256."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 42,999. Default: 3.")] = None,
+    test_size: Annotated[
+        float | None, typer.Option(help="Share of the prompts to test on. Default: 0.2.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: 1.")] = None,
+    tabpfn: Annotated[Path | None, typer.Option(help="TabPFN's weights, to try V0 with that head.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The same settings as YAML; options win.")] = None,
+) -> None:
+    """Every router on outcome data: results.json, frontier.csv, pictures and report.html. Goes on where it stopped."""
+    from benchmarks.sweep_command import run
+
+    run({name: value for name, value in locals().items() if name not in ("config", "run")}, config)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="An OUT folder of `sweep`.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the comparison here, as JSON.")] = None,
+) -> None:
+    """Two results side by side: each router's figures, and B less A with an interval paired by prompt."""
+    from benchmarks.compare import show
+
+    show(first, second, out)
+
+
+@app.command("cold-start")
+def cold_start(
+    data: Annotated[
+        list[str] | None, typer.Option(help="As for `sweep`; repeatable. Default: generated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")] = None,
+    routers: Annotated[str | None, typer.Option(help="Names or patterns, with commas. Default: all.")] = None,
+    models: Annotated[str | None, typer.Option(help="Names or patterns of the fleet. Default: all.")] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Outcomes of each new model. Default: 0,8,32,64,128,256,512,1024.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 42,999. Default: 3.")] = None,
+    test_size: Annotated[
+        float | None, typer.Option(help="Share of the prompts to test on. Default: 0.2.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
+) -> None:
+    """Quality against the number of outcomes of a NEW model, and what refitting costs the routers that need it."""
+    from benchmarks.cold_start import command
+
+    given = {name: value for name, value in locals().items() if name not in ("sizes", "command")}
+    command(given, sizes)
 
 
 @app.command()
