@@ -27,8 +27,7 @@ def per_prompt(test_scores: NDArray[np.floating], test_costs: NDArray[np.floatin
     """
     scores = np.where(np.isnan(test_scores), -1.0, test_scores)
     best = scores.max(axis=1, keepdims=True)
-    correct = (scores >= best - TIE) & (best > 0)
-    eligible = np.where((best > 0), correct, scores >= 0)
+    eligible = np.where(best > 0, scores >= best - TIE, scores >= 0)
     eligible |= ~eligible.any(axis=1, keepdims=True)
     costs = np.where(np.isnan(test_costs), np.finfo(np.float64).max, test_costs)
     return np.where(eligible, costs, np.inf).argmin(axis=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.baselines.base import Baseline, mean_scores
+from benchmarks.baselines.clusters import group_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,30 +33,22 @@ class PerDatasetBest(Baseline):
     def _learn(self, train: Table, validation: Table, seed: int) -> None:
         del seed
         datasets = [*train.datasets, *validation.datasets]
-        scores = np.concatenate([train.scores, validation.scores])
-        self._overall = mean_scores(train)
         self._order = {name: row for row, name in enumerate(sorted(set(datasets)))}
-        self._means = self._of_datasets(datasets, scores, self._overall)
+        scores = np.concatenate([train.scores, validation.scores])
+        self._means = self._of_datasets(datasets, scores, mean_scores(train))
 
     def _learn_models(self, seen: Table) -> None:
-        overall = mean_scores(seen)
-        means = self._of_datasets(seen.datasets, seen.scores, overall)
-        self._overall = np.concatenate([self._overall, overall])
+        means = self._of_datasets(seen.datasets, seen.scores, mean_scores(seen))
         self._means = np.concatenate([self._means, means], axis=1)
 
     def _of_datasets(
         self, datasets: list[str], scores: NDArray[np.float32], overall: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """(datasets, M); datasets that `fit` did not see are left out."""
-        means = np.tile(overall, (len(self._order), 1))
-        names = np.array(datasets, dtype=object)
-        for name, row in self._order.items():
-            of_dataset = scores[names == name]
-            observed = ~np.isnan(of_dataset)
-            totals = np.where(observed, of_dataset, 0).sum(axis=0, dtype=np.float64)
-            np.divide(totals, observed.sum(axis=0), out=means[row], where=observed.any(axis=0))
-        return means
+        """(datasets + 1, M): the last row is for datasets that `fit` did not see."""
+        return group_means(self._rows(datasets), scores, len(self._order) + 1, overall)
+
+    def _rows(self, datasets: list[str]) -> NDArray[np.intp]:
+        return np.array([self._order.get(name, len(self._order)) for name in datasets], dtype=np.intp)
 
     def _success(self, queries: Queries) -> NDArray[np.float64]:
-        means = np.concatenate([self._means, self._overall[None]])
-        return means[[self._order.get(name, len(self._order)) for name in queries.datasets]]
+        return self._means[self._rows(queries.datasets)]
