@@ -25,6 +25,7 @@ WIDTH = 232
 NOISE = 0.05  # standard deviation, on every dimension of a training query
 BATCH = 2048  # pairs
 EPOCHS = 50
+LEARNING_RATE = 1e-4
 LEAST_STEPS = 10_000
 LEAST_VARIANCE = 1e-3
 
@@ -71,7 +72,7 @@ class EmbedLlm(Baseline):
             network = Factorisation(len(train.models), queries.shape[1])
             gradient.train(
                 network,
-                torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-5),
+                torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-5),
                 lambda rows: gradient.cross_entropy(network(queries[rows]), labels[rows], seen[rows]),
                 gradient.shuffled(
                     len(queries), gradient.prompts_of(BATCH, train.observed), EPOCHS, LEAST_STEPS

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DIMENSIONS = 25
 BATCH = 512  # pairs
 EPOCHS = 9
+LEARNING_RATE = 1e-3
 LEAST_STEPS = 4000
 WARMTH = 0.3  # λ
 NEIGHBOURS = 5  # how many, the paper leaves open
@@ -96,7 +97,7 @@ class Mirt(Baseline):
             network = ItemResponse(len(train.models), queries.shape[1])
             gradient.train(
                 network,
-                torch.optim.Adam(network.parameters(), lr=1e-3),
+                torch.optim.Adam(network.parameters(), lr=LEARNING_RATE),
                 lambda rows: gradient.cross_entropy(network(queries[rows]), labels[rows], seen[rows]),
                 gradient.shuffled(
                     len(queries), gradient.prompts_of(BATCH, train.observed), EPOCHS, LEAST_STEPS

@@ -27,6 +27,7 @@ WIDTH = 128
 NOISE = 0.1  # standard deviation, on every dimension of a training query
 BATCH = 128  # prompts, with all their pairs of models
 EPOCHS = 100
+LEARNING_RATE = 3e-4
 LEAST_STEPS = 4000
 
 
@@ -62,7 +63,7 @@ class RouteLlmMf(Baseline):
             network = Preference(len(train.models), queries.shape[1])
             gradient.train(
                 network,
-                torch.optim.Adam(network.parameters(), lr=3e-4, weight_decay=1e-5),
+                torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-5),
                 lambda rows: battle_loss(network(queries[rows]), scores[rows], seen[rows]),
                 gradient.shuffled(len(queries), BATCH, EPOCHS, LEAST_STEPS),
                 lambda: float(battle_loss(network(judged), held, held_seen)) if held_seen.any() else np.inf,
