@@ -84,13 +84,16 @@ class Trial:
 
 
 def measure(
-    settings: Settings, dataset: sweep.Dataset, sizes: Sequence[int], console: Console
-) -> dict[str, ColdRouter]:
-    """Every router on one dataset."""
+    settings: Settings,
+    dataset: sweep.Dataset,
+    sizes: Sequence[int],
+    console: Console,
+    found: dict[str, ColdRouter],
+) -> None:
+    """Every router on one dataset, added to `found` when it is done."""
     routers = sweep.router_names(settings)
     material = sweep.embed(dataset.outcomes, dataset.path, settings, routers)
     factories = {**REGISTRY, **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
-    found: dict[str, ColdRouter] = {}
     for name in routers:
         takes, trials, errors = False, defaultdict(list), {}
         for divided in dataset.splits:
@@ -116,7 +119,6 @@ def measure(
             outcomes_needed=_needed(points) if takes else None,
             errors=errors,
         )
-    return found
 
 
 def _trials(
@@ -210,11 +212,13 @@ def run(settings: Settings, sizes: Sequence[int], command: str, console: Console
     sweep.choose_device(settings.device)
     started = time.perf_counter()
     datasets = [sweep.prepare(settings, path) for path in settings.data]
+    data: dict[str, dict[str, ColdRouter]] = {dataset.outcomes.name: {} for dataset in datasets}
     with cells.peak_memory() as peak:
-        data = {
-            dataset.outcomes.name: measure(settings, dataset, sorted(set(sizes)), console)
-            for dataset in datasets
-        }
+        try:
+            for dataset in datasets:
+                measure(settings, dataset, sorted(set(sizes)), console, data[dataset.outcomes.name])
+        except KeyboardInterrupt:
+            console.print("interrupted: writing what is finished")
     from benchmarks.output import provenance
 
     found = ColdStart(

@@ -119,8 +119,9 @@ def prediction_quality(success: Floats, scores: Floats, weights: Floats) -> Mapp
     are those of `router.value.metrics`: `auc` (ties count half), `pairwise` (ties lost), `mse`, and `ece` over ten
     bins of equal width.
     """
+    by_prompt = np.ascontiguousarray(weights.T)  # (P, B): rows are gathered faster than columns
     by_model = [
-        _of_one_model(success[seen, m], scores[seen, m].astype(np.float64), weights[:, seen])
+        _of_one_model(success[seen, m], scores[seen, m].astype(np.float64), by_prompt[seen])
         for m in range(scores.shape[1])
         if (seen := ~np.isnan(scores[:, m])).any()
     ]
@@ -143,24 +144,28 @@ def calibration(success: Floats, scores: Floats, bins: int = BINS) -> list[Calib
 
 
 def _of_one_model(values: Floats, outcomes: Floats, weights: Floats) -> Mapping[str, Floats]:
-    """AUC, pairwise accuracy, MSE and ECE of one model: values and outcomes (P,), weights (B, P), figures (B,)."""
-    total = weights.sum(axis=1)
+    """AUC, pairwise accuracy, MSE and ECE of one model: values and outcomes (P,), weights (P, B), figures (B,)."""
     order = np.argsort(values, kind="stable")
-    _, first = np.unique(values[order], return_index=True)  # where each distinct value begins
+    ascending, drawn = values[order], weights[order]
     won = outcomes[order] >= SUCCESS
-    sorted_weights = weights[:, order]
-    successes = np.add.reduceat(sorted_weights * won, first, axis=1)  # (B, distinct values)
-    failures = np.add.reduceat(sorted_weights * ~won, first, axis=1)
-    pairs = successes.sum(axis=1) * failures.sum(axis=1)
-    ordered = (successes * (np.cumsum(failures, axis=1) - failures)).sum(axis=1)
-    tied = (successes * failures).sum(axis=1)
-    which = np.minimum((values * BINS).astype(int), BINS - 1)
-    gaps = weights @ ((values - outcomes)[:, None] * (which[:, None] == np.arange(BINS)))  # (B, bins)
+    below = np.concatenate([np.zeros((1, weights.shape[1])), np.cumsum(drawn * ~won[:, None], axis=0)])
+    successes = drawn[won]
+    lower = below[
+        np.searchsorted(ascending, ascending[won], side="left")
+    ]  # failures valued less than each success
+    no_higher = below[np.searchsorted(ascending, ascending[won], side="right")]
+    ordered = np.einsum("pb,pb->b", successes, lower)
+    tied = np.einsum("pb,pb->b", successes, no_higher) - ordered
+    pairs = successes.sum(axis=0) * below[-1]
+    total = weights.sum(axis=0)
+    error = ascending - outcomes[order]
+    _, bins = np.unique(np.minimum((ascending * BINS).astype(int), BINS - 1), return_index=True)
+    gaps = np.add.reduceat(drawn * error[:, None], bins, axis=0)  # (bins that are not empty, B)
     return {
         "auc": _ratio(ordered + tied / 2, pairs),
         "pairwise": _ratio(ordered, pairs),
-        "mse": _ratio(weights @ (values - outcomes) ** 2, total),
-        "ece": _ratio(np.abs(gaps).sum(axis=1), total),
+        "mse": _ratio(np.einsum("p,pb->b", error**2, drawn), total),
+        "ece": _ratio(np.abs(gaps).sum(axis=0), total),
     }
 
 

@@ -47,13 +47,23 @@ def write(
     }
     if datasets and not measured:
         raise OutcomesError("no seed is far enough to be summed up")
+    of_cells = [
+        cell.peak_mb
+        for of_fleet in measured.values()
+        for each in of_fleet.values()
+        for line in each.lines.values()
+        for cell in line.cells
+    ]
     main, others = _parts(measured) if measured else (_no_part(off_policy), {})
     resumed = any(dataset.resumed for dataset in datasets)
     made = results.Results(
         **dict(main),
         complete=all(len(dataset.finished) == len(dataset.tasks) for dataset in datasets),
         provenance=provenance(
-            command, wall_s + (_earlier(settings.out) if resumed else 0.0), peak_mb, settings.device
+            command,
+            wall_s + (_earlier(settings.out) if resumed else 0.0),
+            max([peak_mb, *of_cells]),
+            settings.device,
         ),
         data=[data_entry(dataset) for dataset in datasets],
         split=settings.split,

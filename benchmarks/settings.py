@@ -99,15 +99,13 @@ def settings(options: Mapping[str, Any], config: Path | None = None) -> Settings
 def read_config(path: Path) -> dict[str, Any]:
     """The keys that a YAML file sets. Raises `SettingsError` with every problem, each as file:line."""
     tree, problems = yaml_tree.read(path)
-    section, _ = check(SweepSection, tree, str(path), (), problems)
-    if section is not None:
-        for name, parse in (("betas", parse_betas), ("seeds", parse_seeds)):
-            value = getattr(section, name)
-            try:
-                if value is not None:
-                    parse(value)
-            except SettingsError as error:
-                problems.append(yaml_tree.Problem(str(path), tree.line((name,)), str(error)))
+    section, sound = check(SweepSection, tree, str(path), (), problems)
+    for name, parse in (("betas", parse_betas), ("seeds", parse_seeds)):
+        try:
+            if sound.get(name) is not None:
+                parse(sound[name])
+        except SettingsError as error:
+            problems.append(yaml_tree.Problem(str(path), tree.line((name,)), str(error)))
     if problems or section is None:
         raise SettingsError(_said(problems))
     return {name: value for name, value in section.model_dump().items() if value is not None}

@@ -45,7 +45,7 @@ def test_a_wrong_file_is_told_with_its_lines(tmp_path):
     with pytest.raises(SettingsError) as caught:
         settings({}, config)
     said = str(caught.value).splitlines()
-    assert [line.removeprefix(f"{config}:").partition(":")[0] for line in said] == ["2", "3", "5"]
+    assert [line.removeprefix(f"{config}:").partition(":")[0] for line in said] == ["2", "3", "4", "5"]
     assert "routers" in said[0]
     config.write_text("seeds: 3\nbetas: 2.5\n")
     with pytest.raises(SettingsError, match=r"sweep.yaml:2: betas: 2.5"):

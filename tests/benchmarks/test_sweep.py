@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from benchmarks import cells, cold_start, compare, output, results, summary, sweep, sweep_command
+from benchmarks.cli import app
 from benchmarks.outcomes import OutcomesError
 from benchmarks.settings import Settings, SettingsError
 from tests.benchmarks import routers as ours
@@ -289,3 +292,33 @@ def test_provenance_names_the_program():
     found = output.provenance("router-bench sweep", 1.0, 2.0, "cpu")
     assert found.machine["device"] == "cpu"
     assert {"python", "numpy", "torch"} <= set(found.versions)
+
+
+def test_the_command_line_reaches_the_settings(monkeypatch, tmp_path):
+    told = {}
+    monkeypatch.setattr(sweep_command, "run", lambda options, config: told.update(options, config=config))
+    words = ["sweep", "--data", "a", "--data", "b", "--out", "o", "--routers", "v0-*", "--models", "m", "--betas", "3",
+             "--split", "models", "--context-size", "64", "--seeds", "2", "--test-size", "0.3", "--device", "cpu",
+             "--jobs", "2", "--config", "c.yaml"]  # fmt: skip
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert told == {
+        "data": ["a", "b"], "out": Path("o"), "routers": "v0-*", "models": "m", "betas": "3", "split": "models",
+        "context_size": 64, "seeds": "2", "test_size": 0.3, "device": "cpu", "jobs": 2, "tabpfn": None,
+        "config": Path("c.yaml"),
+    }  # fmt: skip
+    told.clear()
+    assert CliRunner().invoke(app, ["sweep"]).exit_code == 0
+    assert set(told.values()) == {None}
+
+
+def test_a_mistake_is_a_message_and_no_traceback(tmp_path):
+    for words in (
+        ["sweep", "--data", str(tmp_path / "none")],
+        ["compare", str(tmp_path), str(tmp_path)],
+        ["cold-start", "--sizes", "few"],
+        ["cold-start", "--sizes", "-1"],
+    ):
+        found = CliRunner().invoke(app, words)
+        assert found.exit_code == 1
+        assert found.output.startswith("router-bench: ")
+        assert isinstance(found.exception, SystemExit)
