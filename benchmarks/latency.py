@@ -68,7 +68,7 @@ async def _one(scorer: Scorer, fleet: int, rows: int, requests: int, words: int,
     costs = {name: float(cost) for name, cost in zip(names, rng.random(fleet), strict=True)}
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     for i in range(-10, requests):
-        prompt = f"{i} {rows} " + " ".join(random.choices(WORDS, k=words))
+        prompt = f"{i} {fleet} {rows} " + " ".join(random.choices(WORDS, k=words))
         started = time.perf_counter()
         scored = await scorer.score(prompt, contexts)
         scored_at = time.perf_counter()
