@@ -56,7 +56,8 @@ class Factorisation(nn.Module):
 
 class EmbedLlm(Baseline):
     """
-    As published: 232 dimensions, noise 0.05, Adam 1e-4, weight decay 1e-5, 2,048 pairs a batch, 50 epochs.
+    As published: 232 dimensions, noise 0.05, Adam 1e-4, weight decay 1e-5, 2,048 pairs a batch, 50 epochs or,
+    on tables smaller than the authors' 3 million pairs, as many as make 10,000 steps.
 
     A batch holds all the models of its prompts. The epoch is chosen on the validation prompts (the numbers that
     LLMRouterBench marks with † are the best epochs on the test prompts).

@@ -63,7 +63,8 @@ class ItemResponse(nn.Module):
 
 class Mirt(Baseline):
     """
-    As published: 25 dimensions, Adam 1e-3, 512 pairs a batch, 9 epochs, of which validation chooses one.
+    As published: 25 dimensions, Adam 1e-3, 512 pairs a batch, 9 epochs (on small tables as many as make 4,000
+    steps), of which validation chooses.
 
     The authors compute θ from an embedding of the model's written profile. Outcome tables have no profiles, so θ is
     a free vector here, and a new model's is fitted to its outcomes, the rest staying as it is.

@@ -48,7 +48,8 @@ class Preference(nn.Module):
 
 class RouteLlmMf(Baseline):
     """
-    As published: 128 dimensions, noise 0.1, Adam 3e-4, weight decay 1e-5, 100 epochs, of which validation chooses.
+    As published: 128 dimensions, noise 0.1, Adam 3e-4, weight decay 1e-5, 100 epochs (on small tables as many as
+    make 4,000 steps), of which validation chooses.
 
     δ says who is better and not how good: success is σ(slope·δ + offset), fitted on the validation prompts.
     """
