@@ -27,6 +27,7 @@ SPREAD = 0.78  # of the model vectors at the start
 TOP, LAST = 3, 3
 CLUSTERS = 5
 NEGATIVES = 3
+TIE_LOTS = 1e-4
 BATCH = 64
 ROUNDS, STEPS = 20, 50  # 1,000 steps, validated every 50
 LEARNING_RATE = 1e-3
@@ -88,10 +89,17 @@ class RouterDc(Baseline):
 
 
 def model_loss(cosines: torch.Tensor, scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Σ over the best three of mean −log softmax of each against the worst three; unobserved models are in neither."""
+    """
+    Σ over the best three of mean −log softmax of each against the worst three; unobserved models are in neither.
+
+    Lots are drawn among equals, of which scores of 0 and 1 have many; else the order of the columns would decide.
+    """
     top, last = min(TOP, cosines.shape[1]), min(LAST, cosines.shape[1])
-    best_scores, best = torch.where(seen > 0, scores, -1.0).topk(top, dim=1)
-    worst_scores, worst = torch.where(seen > 0, scores, 2.0).topk(last, dim=1, largest=False)
+    lots = TIE_LOTS * torch.rand(scores.shape)
+    best = (torch.where(seen > 0, scores, -1.0) + lots).topk(top, dim=1).indices
+    worst = (torch.where(seen > 0, scores, 2.0) + lots).topk(last, dim=1, largest=False).indices
+    best_scores = torch.where(seen > 0, scores, -1.0).gather(1, best)
+    worst_scores = torch.where(seen > 0, scores, 2.0).gather(1, worst)
     against = cosines.gather(1, worst).masked_fill(worst_scores > 0.5, float("-inf"))  # (B, last)
     total = torch.zeros(())
     for place in range(top):

@@ -37,3 +37,14 @@ def test_the_step_is_chosen_by_the_score_of_the_model_chosen():
     scores = np.array([[1.0, 0.0], [1.0, 0.0], [np.nan, 1.0]])
     assert routed_score(values, scores) == pytest.approx(2 / 3)
     assert routed_score(values, np.full((3, 2), np.nan)) == -np.inf
+
+
+def test_among_equals_each_model_has_its_turn():
+    """Five models succeed and three fail: over many prompts all five are drawn near, the last as often as the first."""
+    torch.manual_seed(0)
+    cosines = torch.zeros(600, 8, requires_grad=True)
+    scores = torch.tensor([[1.0] * 5 + [0.0] * 3]).repeat(600, 1)
+    model_loss(cosines, scores, torch.ones_like(scores)).backward()
+    pulled = (cosines.grad < 0).float().mean(dim=0)
+    np.testing.assert_allclose(pulled[:5], 0.6, atol=0.08)
+    assert (pulled[5:] == 0).all()
