@@ -43,6 +43,7 @@ def sweep(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: 1.")] = None,
     tabpfn: Annotated[Path | None, typer.Option(help="TabPFN's weights, to try V0 with that head.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
     config: Annotated[Path | None, typer.Option(help="The same settings as YAML; options win.")] = None,
 ) -> None:
     """Every router on outcome data: results.json, frontier.csv, pictures and report.html. Goes on where it stopped."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-V0_ORDER = ("v0-1024", "v0-4096", "v0-256")  # the shipped gateway's context size first
+V0_ORDER = ("v0-1024", "v0-all", "v0-256")  # the shipped gateway's context size first
 PAIRED = (
     "accuracy", "cost", "aiq", "hypervolume", "pareto_dist", "perf_gain", "cost_save", "gap_closed", "regret",
     "model_recall", "auc", "pairwise", "mse", "ece",

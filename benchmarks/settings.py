@@ -46,6 +46,7 @@ class SweepSection(Section):
     device: Device | None = None
     jobs: Annotated[int, Field(ge=1)] | None = None
     tabpfn: str | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Settings:
     device: Device = "auto"
     jobs: int = 1
     tabpfn: Path | None = None
+    weights: Path | None = None  # V0's; None: the shipped ones
 
 
 def settings(options: Mapping[str, Any], config: Path | None = None) -> Settings:
@@ -82,6 +84,7 @@ def settings(options: Mapping[str, Any], config: Path | None = None) -> Settings
         "betas": parse_betas,
         "seeds": parse_seeds,
         "tabpfn": Path,
+        "weights": Path,
     }
     made = Settings(**{name: parse[name](value) if name in parse else value for name, value in told.items()})
     for name, allowed in (("split", get_args(Kind)), ("device", DEVICES)):
@@ -91,8 +94,9 @@ def settings(options: Mapping[str, Any], config: Path | None = None) -> Settings
         raise SettingsError("data: name one dataset at least")
     if not 0 < made.test_size < 0.9:
         raise SettingsError(f"test size: {made.test_size:g} is not between 0 and 0.9")
-    if made.tabpfn is not None and not made.tabpfn.exists():
-        raise SettingsError(f"tabpfn: {made.tabpfn} does not exist")
+    for name, path in (("tabpfn", made.tabpfn), ("weights", made.weights)):
+        if path is not None and not path.is_file():
+            raise SettingsError(f"{name}: {path} does not exist")
     return made
 
 

@@ -14,8 +14,8 @@ import signal
 import time
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from benchmarks import cells, summary
 from benchmarks.baselines.registry import REGISTRY, with_tabpfn
 from benchmarks.cache import cache_root
 from benchmarks.cells import Material
-from benchmarks.outcomes import OutcomesError, read
+from benchmarks.familiar import NothingUnseenError, familiar
+from benchmarks.outcomes import Exclusion, OutcomesError, read
 from benchmarks.settings import REFERENCES, SettingsError, pick
 from benchmarks.splits import split
 
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from benchmarks.baselines.base import Router
     from benchmarks.outcomes import Outcomes
     from benchmarks.settings import Settings
     from benchmarks.splits import Split
 
-CELL_VERSION = 1
+CELL_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,16 @@ def prepare(settings: Settings, path: str) -> Dataset:
         outcomes = outcomes.take(models=[outcomes.model_names.index(name) for name in names])
     if len(outcomes.models) < 2:
         raise OutcomesError(f"{outcomes.name}: there is nothing to choose with {len(outcomes.models)} model")
-    splits = [split(outcomes, settings.split, settings.test_size, seed) for seed in settings.seeds]
+    routers = router_names(settings)
+    try:
+        splits, unseen = _splits_unseen(settings, outcomes)
+    except NothingUnseenError as reason:
+        splits = [split(outcomes, settings.split, settings.test_size, seed) for seed in settings.seeds]
+        unseen = [Exclusion("v0-*", f"{reason.message}; --weights takes others", len(routers))]
+        routers = [name for name in routers if not is_v0(name)]
+    outcomes = replace(outcomes, exclusions=(*outcomes.exclusions, *unseen))
     for divided in splits:
         summary.check(outcomes, divided)
-    routers = router_names(settings)
     key = digest(outcomes)
     tasks = [
         Task(router, divided, _cell_path(settings, outcomes.name, key, divided, router))
@@ -106,11 +114,34 @@ def prepare(settings: Settings, path: str) -> Dataset:
     return Dataset(path, outcomes, splits, tasks, sum(task.path.is_file() for task in tasks))
 
 
+def _splits_unseen(settings: Settings, outcomes: Outcomes) -> tuple[list[Split], list[Exclusion]]:
+    """A split for each seed without what V0's weights were trained on, and what that left out."""
+    seen = familiar(outcomes, settings.weights)
+    splits = [split(outcomes, settings.split, settings.test_size, seed, seen) for seed in settings.seeds]
+    count = int(seen.prompts.sum())
+    why = "V0's weights were trained on them: in no validation or test part"
+    return splits, [Exclusion("prompts", why, count)] if count else []
+
+
 def router_names(settings: Settings) -> list[str]:
     """The routers that were asked for, after the references, which are always there."""
-    known = [*REGISTRY, *([] if settings.tabpfn is None else with_tabpfn(settings.tabpfn))]
-    asked = pick(settings.routers, known, "router")
+    asked = pick(settings.routers, list(factories(settings)), "router")
     return [*REFERENCES, *(name for name in asked if name not in REFERENCES)]
+
+
+def factories(settings: Settings) -> dict[str, Callable[[], Router]]:
+    """Every router by name; V0 with the weights that were asked for."""
+    known = {**REGISTRY, **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
+    if settings.weights is None:
+        return known
+    return {
+        name: partial(make, weights=settings.weights) if is_v0(name) else make for name, make in known.items()
+    }
+
+
+def is_v0(router: str) -> bool:
+    """Any of V0's variants."""
+    return router.startswith("v0")
 
 
 def run(settings: Settings, dataset: Dataset, console: Console) -> None:
@@ -147,9 +178,10 @@ def embed(outcomes: Outcomes, path: str, settings: Settings, routers: Sequence[s
     embeddings = pooled(
         outcomes, Backbone.load(device=device), cache, folder if folder.is_dir() else folder.parent
     )
-    if not any(router.startswith("v0") for router in routers):
+    if not any(map(is_v0, routers)):
         return Material(outcomes, embeddings)
-    return Material(outcomes, embeddings, of_value_model(outcomes, V0.load(device=device), cache))
+    value_model = V0.load(settings.weights, device=device)
+    return Material(outcomes, embeddings, of_value_model(outcomes, value_model, cache))
 
 
 def choose_device(device: str) -> None:
@@ -182,25 +214,35 @@ def _cell_path(settings: Settings, name: str, key: str, divided: Split, router: 
     decides = {
         "version": CELL_VERSION,
         "data": key,
-        "split": [divided.kind, divided.seed, settings.test_size],
+        "split": [divided.kind, divided.seed, settings.test_size, _rows(divided)],
         "context_size": settings.context_size if divided.kind == "models" else None,
         "betas": settings.betas,
-        "weights": _weights(settings, router) if router.startswith("v0") else None,
+        "weights": _weights(settings, router) if is_v0(router) else None,
     }
     fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]
     folder = settings.out / "cells" / name / f"{divided.kind}-seed-{divided.seed}"
     return folder / f"{router}-{fingerprint}.npz"
 
 
+def _rows(divided: Split) -> str:
+    """What is tested and chosen by, by content."""
+    found = hashlib.sha256()
+    for rows in (divided.test, divided.validation, divided.test_models):
+        found.update(rows.astype("<i8").tobytes() + b"|")
+    return found.hexdigest()[:16]
+
+
 def _weights(settings: Settings, router: str) -> str:
     """V0's weights by their content: other weights are another router."""
     from importlib.resources import files
 
+    from router.value.checkpoint import SHIPPED
+
     if "tabpfn" in router and settings.tabpfn is not None:
         stat = settings.tabpfn.stat()
         return f"{settings.tabpfn.name} {stat.st_size} {stat.st_mtime_ns}"
-    shipped = files("router.value") / "weights" / "v0-minilm.safetensors"
-    return hashlib.sha256(shipped.read_bytes()).hexdigest() if shipped.is_file() else "none"
+    shipped = files("router.value") / "weights" / SHIPPED
+    return hashlib.sha256((settings.weights or shipped).read_bytes()).hexdigest()
 
 
 def _serial(pending: Sequence[Task], material: Material, settings: Settings) -> Iterator[Done]:
@@ -247,12 +289,11 @@ def _worker(material: Material, settings: Settings, todo: Queue[Task | None], do
 
 
 def _work(task: Task, material: Material, settings: Settings) -> Done:
-    factories = {**REGISTRY, **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
     started = time.perf_counter()
     try:
         cell = cells.run(
             task.router,
-            factories[task.router](),
+            factories(settings)[task.router](),
             material,
             task.split,
             settings.betas,

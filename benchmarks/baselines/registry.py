@@ -19,7 +19,7 @@ def _make(module: str, name: str, **settings: Any) -> Router:
     return made
 
 
-REGISTRY: dict[str, Callable[[], Router]] = {
+REGISTRY: dict[str, Callable[..., Router]] = {
     # references
     "random": partial(_make, "random_choice", "RandomChoice"),
     "cheapest": partial(_make, "cheapest", "Cheapest"),
@@ -42,10 +42,10 @@ REGISTRY: dict[str, Callable[[], Router]] = {
     # V0: contexts of this many outcomes, success and cost apart or in one label
     "v0-256": partial(_make, "v0", "V0Router", context_size=256),
     "v0-1024": partial(_make, "v0", "V0Router", context_size=1024),
-    "v0-4096": partial(_make, "v0", "V0Router", context_size=4096),
+    "v0-all": partial(_make, "v0", "V0Router", context_size=None),
     "v0-256-weighted": partial(_make, "v0", "V0Weighted", context_size=256),
     "v0-1024-weighted": partial(_make, "v0", "V0Weighted", context_size=1024),
-    "v0-4096-weighted": partial(_make, "v0", "V0Weighted", context_size=4096),
+    "v0-all-weighted": partial(_make, "v0", "V0Weighted", context_size=None),
 }
 
 
@@ -56,6 +56,6 @@ def constants(models: Sequence[ModelFacts]) -> dict[str, Callable[[], Router]]:
     }
 
 
-def with_tabpfn(weights: Path) -> dict[str, Callable[[], Router]]:
+def with_tabpfn(tabpfn: Path) -> dict[str, Callable[..., Router]]:
     """V0's embedding under TabPFN in place of our head, where its weights lie on this machine."""
-    return {"v0-256-tabpfn": partial(_make, "v0_tabpfn", "V0Tabpfn", weights=weights, context_size=256)}
+    return {"v0-256-tabpfn": partial(_make, "v0_tabpfn", "V0Tabpfn", tabpfn=tabpfn, context_size=256)}

@@ -15,6 +15,7 @@ from benchmarks.baselines.base import Baseline, Prediction, cheapest_best
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -44,18 +45,21 @@ class V0Router(Baseline):
 
     takes_new_models = True
 
-    def __init__(self, context_size: int = 1024, value_model: V0 | None = None) -> None:
-        """`value_model` None loads the weights in the package when it is fitted."""
-        self.name = f"v0-{context_size}"
+    def __init__(
+        self, context_size: int | None = 1024, value_model: V0 | None = None, weights: Path | None = None
+    ) -> None:
+        """`context_size` None takes all outcomes. Without a `value_model`, `weights` or the shipped are loaded."""
+        self.name = f"v0-{context_size or 'all'}"
         self._context_size = context_size
         self._given = value_model
+        self._value_weights = weights
 
     def _learn(self, train: Table, validation: Table, seed: int) -> None:
         del validation
         if self._given is None:
             from router.value.model import V0
 
-            self._given = V0.load()
+            self._given = V0.load(self._value_weights)
         self._value_model = self._given
         self._seed = seed
         self._histories: list[History] = []
@@ -128,9 +132,11 @@ class V0Weighted(V0Router):
     as many times as slow.
     """
 
-    def __init__(self, context_size: int = 1024, value_model: V0 | None = None) -> None:
-        super().__init__(context_size, value_model)
-        self.name = f"v0-{context_size}-weighted"
+    def __init__(
+        self, context_size: int | None = 1024, value_model: V0 | None = None, weights: Path | None = None
+    ) -> None:
+        super().__init__(context_size, value_model, weights)
+        self.name += "-weighted"
 
     def predict(self, queries: Queries) -> WeighedPrediction:
         """Success is that of β = 1."""

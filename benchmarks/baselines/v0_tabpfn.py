@@ -35,17 +35,22 @@ class V0Tabpfn(V0Router):
 
     def __init__(
         self,
-        weights: Path,
+        tabpfn: Path,
         context_size: int = 256,
         value_model: V0 | None = None,
+        weights: Path | None = None,
         classifier: Callable[[], Any] | None = None,
     ) -> None:
-        """FileNotFoundError without weights; `classifier` (scikit-learn's interface) stands in for TabPFN in tests."""
-        if not weights.is_file():
-            raise FileNotFoundError(f"no TabPFN weights at {weights}")
-        super().__init__(context_size, value_model)
-        self.name = f"v0-{context_size}-tabpfn"
-        self._weights = weights
+        """
+        `tabpfn` is TabPFN's file, `weights` V0's; `classifier` (scikit-learn's interface) stands in for it in tests.
+
+        FileNotFoundError without TabPFN's file.
+        """
+        if not tabpfn.is_file():
+            raise FileNotFoundError(f"no TabPFN weights at {tabpfn}")
+        super().__init__(context_size, value_model, weights)
+        self.name += "-tabpfn"
+        self._file = tabpfn
         self._classifier = classifier or self._tabpfn
 
     def _learn(self, train: Table, validation: Table, seed: int) -> None:
@@ -71,7 +76,7 @@ class V0Tabpfn(V0Router):
         return TabPFNClassifier(
             n_estimators=ESTIMATORS,
             softmax_temperature=TEMPERATURE,
-            model_path=self._weights,
+            model_path=self._file,
             random_state=self._seed,
             ignore_pretraining_limits=True,
         )

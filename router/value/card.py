@@ -73,7 +73,9 @@ def measure(
 
 def training_config(checkpoint: Checkpoint) -> TrainConfig:
     """The configuration saved in a checkpoint."""
-    saved: dict[str, Any] = {key: value for key, value in checkpoint.training.items() if key != "held"}
+    saved: dict[str, Any] = {
+        key: value for key, value in checkpoint.training.items() if key not in ("held", "models")
+    }
     saved["sources"], saved["left_out"] = tuple(saved["sources"]), tuple(saved["left_out"])
     saved["episodes"] = EpisodeConfig(**saved["episodes"])
     saved["adapter"] = AdapterConfig(**saved["adapter"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,7 +20,11 @@ from router.value.network import ValueNetwork
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 FORMAT = "v0-router/1"
+SHIPPED = "v0-minilm.safetensors"
+TRAINED_ON = "trained_on"  # the tensor beside the weights that is none
 
 
 class CheckpointError(ValueError):
@@ -32,6 +39,9 @@ class Checkpoint:
     backbone: str  # name
     backbone_version: str
     training: dict[str, Any]
+    trained_on: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(0, np.int64)
+    )  # fingerprints, sorted
 
 
 def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
@@ -41,6 +51,7 @@ def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
         name: (tensor.half() if half else tensor).detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
+    tensors[TRAINED_ON] = torch.from_numpy(checkpoint.trained_on)
     header = {
         "format": FORMAT,
         "adapter": asdict(network.adapter.config),
@@ -55,8 +66,17 @@ def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
     partial.replace(path)
 
 
-def load(path: Path) -> Checkpoint:
-    """Read a checkpoint. Raises `CheckpointError` on a foreign file, a missing tensor or one too many."""
+def load(path: Path | None = None) -> Checkpoint:
+    """
+    Read a checkpoint, by default the one in the package.
+
+    Raises `CheckpointError` on a foreign file, a missing tensor or one too many.
+    """
+    with nullcontext(path) if path else as_file(files("router.value") / "weights" / SHIPPED) as file:
+        return _load(file)
+
+
+def _load(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -68,6 +88,7 @@ def load(path: Path) -> Checkpoint:
     header = json.loads(metadata["v0"])
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT!r}")
+    trained_on = tensors.pop(TRAINED_ON, torch.zeros(0, dtype=torch.int64)).numpy()
     network = ValueNetwork(
         AdapterConfig(**header["adapter"]),
         _head(header["head"]),
@@ -78,7 +99,9 @@ def load(path: Path) -> Checkpoint:
         )
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return Checkpoint(network.eval(), header["backbone"], header["backbone_version"], header["training"])
+    return Checkpoint(
+        network.eval(), header["backbone"], header["backbone_version"], header["training"], trained_on
+    )
 
 
 def _head(fields: dict[str, Any]) -> IclConfig:

@@ -11,9 +11,8 @@ import typer
 from router.value import card as cards
 from router.value import checkpoint as checkpoints
 from router.value.backbone import BackboneError
-from router.value.checkpoint import CheckpointError
+from router.value.checkpoint import SHIPPED, CheckpointError
 from router.value.corpus import CorpusError
-from router.value.model import SHIPPED
 from router.value.train import RecipeError, read_recipe
 from router.value.train import train as run_training
 

@@ -81,6 +81,19 @@ def read_source(folder: Path) -> Source:
     )
 
 
+def fingerprints(texts: Sequence[str]) -> NDArray[np.int64]:
+    """
+    64 bits of each text (P,), from its letters and digits alone: spacing, case and punctuation do not matter.
+
+    A checkpoint keeps those of the prompts that it was trained on, so that any data can be checked for them.
+    """
+    digests = (
+        hashlib.blake2b("".join(filter(str.isalnum, text.casefold())).encode(), digest_size=8).digest()
+        for text in texts
+    )
+    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+
+
 def sample_prompts(source: Source, most: int, seed: int) -> Source:
     """At most `most` prompts, the same ones for the same seed."""
     if len(source.texts) <= most:

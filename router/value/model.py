@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 Context = IclContext
 
-SHIPPED = "v0-minilm.safetensors"
 KEPT_STACKS = 4  # fleets whose stacked contexts are kept: the current one, and some β or subsets beside it
 
 
@@ -58,11 +56,7 @@ class V0:
 
         Raises `CheckpointError` for a file that is not V0's, `BackboneError` for a missing or other backbone.
         """
-        if weights is None:
-            with as_file(files("router.value") / "weights" / SHIPPED) as shipped:
-                checkpoint = checkpoints.load(shipped)
-        else:
-            checkpoint = checkpoints.load(weights)
+        checkpoint = checkpoints.load(weights)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = Backbone.load(backbone or checkpoint.backbone, device)

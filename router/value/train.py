@@ -21,15 +21,17 @@ from router.value import checkpoint as checkpoints
 from router.value import structure
 from router.value.adapter import AdapterConfig
 from router.value.backbone import MINILM, Backbone
-from router.value.corpus import read_source, sample_prompts, token_states
+from router.value.corpus import fingerprints, read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
 from router.value.losses import ALPHA, composite_loss
 from router.value.network import ValueNetwork, head_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from router.value.corpus import StoredStates
+    from numpy.typing import NDArray
+
+    from router.value.corpus import Source, StoredStates
 
 
 REPORT_EVERY, SAVE_EVERY = 100, 500  # steps
@@ -110,19 +112,26 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
         finally:
             run.save()
     path = out / "v0.safetensors"
-    provenance = _provenance(config, corpora)
-    checkpoint = checkpoints.Checkpoint(run.averaged(), config.backbone, backbone.version, provenance)
+    parts = [(corpus.source, part) for corpus, part in corpora]
+    checkpoint = checkpoints.Checkpoint(
+        run.averaged(), config.backbone, backbone.version, provenance(config, parts), trained_on(parts)
+    )
     checkpoints.save(path, checkpoint, half=True)
     return path
 
 
 def load_corpus(folder: Path, config: TrainConfig, backbone: Backbone, cache: Path) -> tuple[Corpus, Split]:
     """Read a source, encode it unless that was done before, and split it."""
+    source, part = load_source(folder, config)
+    states = token_states(source, backbone, cache)
+    return Corpus(source, states, _pooled(states), structure.structure(source.texts)), part
+
+
+def load_source(folder: Path, config: TrainConfig) -> tuple[Source, Split]:
+    """Read a source and split it."""
     most = config.fewer_prompts.get(folder.name, config.most_prompts)
     source = sample_prompts(read_source(folder), most, seed=0)
-    states = token_states(source, backbone, cache)
-    corpus = Corpus(source, states, _pooled(states), structure.structure(source.texts))
-    return corpus, split(source, config.held_prompts, config.held_models, config.seed)
+    return source, split(source, config.held_prompts, config.held_models, config.seed)
 
 
 def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: str) -> torch.Tensor:
@@ -243,13 +252,21 @@ def _pooled(states: StoredStates) -> np.ndarray[tuple[int, int], np.dtype[np.flo
     return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
 
-def _provenance(config: TrainConfig, corpora: list[tuple[Corpus, Split]]) -> dict[str, object]:
+def provenance(config: TrainConfig, parts: Sequence[tuple[Source, Split]]) -> dict[str, object]:
+    """How the weights came about, for their header: the recipe, and every source's models by what they were for."""
     fields = asdict(config)
+    fields["models"] = {source.name: [source.models[i] for i in part.train_models] for source, part in parts}
     fields["held"] = {
-        corpus.source.name: {
-            "validation_models": [corpus.source.models[i] for i in part.validation_models],
-            "test_models": [corpus.source.models[i] for i in part.test_models],
+        source.name: {
+            "validation_models": [source.models[i] for i in part.validation_models],
+            "test_models": [source.models[i] for i in part.test_models],
         }
-        for corpus, part in corpora
+        for source, part in parts
     }
     return fields
+
+
+def trained_on(parts: Sequence[tuple[Source, Split]]) -> NDArray[np.int64]:
+    """Fingerprints of all prompts that the weights learnt from, ascending."""
+    texts = [source.texts[i] for source, part in parts for i in part.train_prompts]
+    return np.unique(fingerprints(texts))

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from benchmarks import cells, cold_start, compare, output, results, summary, sweep, sweep_command
 from benchmarks.cli import app
+from benchmarks.familiar import Familiar
 from benchmarks.outcomes import OutcomesError
 from benchmarks.settings import Settings, SettingsError
 from tests.benchmarks import routers as ours
@@ -294,6 +295,20 @@ def test_provenance_names_the_program():
     assert {"python", "numpy", "torch"} <= set(found.versions)
 
 
+def test_v0_is_not_judged_on_what_its_weights_were_trained_on(world, monkeypatch):
+    def all_models(outcomes, weights):
+        return Familiar(np.arange(len(outcomes.texts)) < 60, np.full(len(outcomes.models), True))
+
+    monkeypatch.setattr(sweep, "familiar", all_models)
+    assert run(world) == 0
+    entry = results.read(world.out).data[0]
+    assert [(each.what, each.count) for each in entry.exclusions] == [("prompts", 60)]
+    assert run(replace(world, split="models")) == 0
+    made = results.read(world.out)
+    assert set(made.routers) == {"refitted"}
+    assert "outcomes of 4 of 4 models" in made.data[0].exclusions[0].why
+
+
 def test_the_command_line_reaches_the_settings(monkeypatch, tmp_path):
     told = {}
     monkeypatch.setattr(sweep_command, "run", lambda options, config: told.update(options, config=config))
@@ -303,7 +318,7 @@ def test_the_command_line_reaches_the_settings(monkeypatch, tmp_path):
     assert CliRunner().invoke(app, words).exit_code == 0
     assert told == {
         "data": ["a", "b"], "out": Path("o"), "routers": "v0-*", "models": "m", "betas": "3", "split": "models",
-        "context_size": 64, "seeds": "2", "test_size": 0.3, "device": "cpu", "jobs": 2, "tabpfn": None,
+        "context_size": 64, "seeds": "2", "test_size": 0.3, "device": "cpu", "jobs": 2, "tabpfn": None, "weights": None,
         "config": Path("c.yaml"),
     }  # fmt: skip
     told.clear()

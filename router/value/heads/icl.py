@@ -22,6 +22,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+BLOCK = 2048  # queries whose likeness to a context's rows is held in memory together
+
 
 @dataclass(frozen=True)
 class IclConfig:
@@ -107,7 +109,7 @@ class IclHead(nn.Module):
         centred = (labels - centre) * weights
         ridge, fitted = fit_linear(features, centred, weights, self.log_penalty.exp())
         places = self._places(embeddings)
-        nearby = self._kernels(places, places, centred, weights, leave_out=True)  # (B, N, K)
+        nearby = self._kernels(places, places, centred, weights, skip=0)  # (B, N, K)
         left_out = torch.cat([fitted.unsqueeze(-1), nearby], dim=-1)  # (B, N, G)
         blend = _stack_guesses(left_out, centred, weights, spread)
         left_out = torch.cat([left_out, left_out @ blend.unsqueeze(-1)], dim=-1)
@@ -157,13 +159,24 @@ class IclHead(nn.Module):
         places: torch.Tensor,  # (1 or B, N, A)
         centred: torch.Tensor,  # (B, N)
         weights: torch.Tensor,  # (B, N)
-        leave_out: bool = False,
+        skip: int | None = None,  # query i does not see row skip + i
     ) -> torch.Tensor:
         """Kernel averages (B, M, K) of the centred labels, 0 where there are no rows."""
+        if queries.shape[1] > BLOCK:  # a long context meets itself, or many queries, a block at a time
+            return torch.cat(
+                [
+                    self._kernels(block, places, centred, weights, None if skip is None else skip + start)
+                    for start, block in zip(
+                        range(0, queries.shape[1], BLOCK), queries.split(BLOCK, dim=1), strict=True
+                    )
+                ],
+                dim=1,
+            )
         likeness = (queries @ places.transpose(1, 2)).unsqueeze(1) - 1  # (1 or B, 1, M, N), at most 0
         kernel = torch.exp(likeness * self.log_sharpness.exp()[:, None, None])  # (1 or B, K, M, N)
-        if leave_out:
-            kernel = kernel * (1 - torch.eye(places.shape[1], device=kernel.device, dtype=kernel.dtype))
+        if skip is not None:
+            rows = torch.arange(places.shape[1], device=kernel.device)
+            kernel = kernel * (rows != skip + rows[: kernel.shape[2], None])
         if len(kernel) == 1:  # all contexts share the prompts: one product
             sums = kernel[0] @ torch.cat([centred, weights]).T  # (K, M, 2B)
             above, below = sums.permute(2, 1, 0).chunk(2)  # (B, M, K) each

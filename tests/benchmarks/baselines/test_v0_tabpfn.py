@@ -25,7 +25,9 @@ class TestV0Tabpfn(LearnedRouterContract):
     def make(cls, value_model, tmp_path_factory):
         weights = tmp_path_factory.mktemp("weights") / "tabpfn.ckpt"
         weights.touch()
-        return lambda: V0Tabpfn(weights, 256, value_model, partial(LogisticRegression, max_iter=1000))
+        return lambda: V0Tabpfn(
+            weights, 256, value_model, classifier=partial(LogisticRegression, max_iter=1000)
+        )
 
     def test_it_stays_within_what_tabpfn_reads(self, fitted, seen_world):
         features = fitted._features(seen_world.test.value_embeddings)

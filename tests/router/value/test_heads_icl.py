@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from router.value.heads import icl
 from router.value.heads.icl import IclConfig, IclHead, _skill, fit_linear, stack
 
 WIDTH = 12
@@ -118,10 +119,10 @@ def test_a_row_is_left_out_of_its_own_neighbourhood(head):
     x, r = rows(20)
     places = head._places(x[0])
     ones = torch.ones(1, 20)
-    before = head._kernels(places, places, r - 0.5, ones, leave_out=True)
+    before = head._kernels(places, places, r - 0.5, ones, skip=0)
     changed = r.clone()
     changed[0, 7] = 1 - changed[0, 7]
-    after = head._kernels(places, places, changed - 0.5, ones, leave_out=True)
+    after = head._kernels(places, places, changed - 0.5, ones, skip=0)
     torch.testing.assert_close(before[0, 7], after[0, 7])
     assert not torch.allclose(before[0, 8], after[0, 8])
 
@@ -132,6 +133,13 @@ def test_kernels_over_shared_prompts_are_those_over_each_contexts_own(head):
     shared = head._places(x[0])
     own = shared.expand(3, -1, -1)
     torch.testing.assert_close(
-        head._kernels(shared, shared, labels, weights, leave_out=True),
-        head._kernels(own, own, labels, weights, leave_out=True),
+        head._kernels(shared, shared, labels, weights, skip=0),
+        head._kernels(own, own, labels, weights, skip=0),
     )
+
+
+def test_a_long_context_is_read_in_blocks_and_the_same(head, monkeypatch):
+    x, r = rows(100)
+    whole = head.value(x[0], head.read(x, r))
+    monkeypatch.setattr(icl, "BLOCK", 16)
+    torch.testing.assert_close(head.value(x[0], head.read(x, r)), whole)

@@ -5,8 +5,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from router.value.checkpoint import CheckpointError
-from router.value.model import SHIPPED, V0
+from router.value.checkpoint import SHIPPED, CheckpointError
+from router.value.model import V0
 
 CITIES = [
     f"Which country is city {name} in?" for name in ("Lima", "Oslo", "Kyoto", "Accra", "Quito", "Turin")
