@@ -34,7 +34,7 @@ FLEET_TITLES: dict[Fleet, str] = {"all": "all models", "left-out": "left-out mod
 def write(
     settings: Settings,
     datasets: Sequence[Dataset],
-    off_policy: Mapping[str, list[results.OffPolicy]],
+    off_policy: Mapping[str, results.LoggedTraffic],
     command: str,
     wall_s: float,
     peak_mb: float,
@@ -120,7 +120,7 @@ def _parts(measured: Mapping[str, Mapping[Fleet, Measured]]) -> tuple[results.Pa
     return means[0], {part.title: part for part in (*means[1:], *others)}
 
 
-def _no_part(stores: Mapping[str, list[results.OffPolicy]]) -> results.Part:
+def _no_part(stores: Mapping[str, results.LoggedTraffic]) -> results.Part:
     """Logged traffic alone: nothing was routed anew."""
     return results.Part(
         title=", ".join(stores),

@@ -191,11 +191,38 @@ class OffPolicy(Entry):
 
     policy: str
     success: dict[str, tuple[float, float, float]] | None
-    cost: dict[str, tuple[float, float, float]] | None
-    effective_rows: float | None
+    cost: dict[str, tuple[float, float, float]] | None = Field(description="USD a request")
+    effective_rows: float | None = Field(
+        description="N² / Σ_x Σ_a π² / p: so many rows of its own would say as much"
+    )
+    drawn_rows: float | None = Field(description="(Σ w)² / Σ w² of the weights that were drawn")
     rows: int | None
-    unsupported: float | None
+    unsupported: float | None = Field(
+        description="share of the requests on which the log could not do the same"
+    )
     refused: str | None
+
+
+class LoggedModel(Entry):
+    """One model in the routed decisions of a store."""
+
+    candidate: int
+    chosen: int
+    scored: int = Field(description="of the chosen: an outcome came in")
+
+
+class LoggedTraffic(Entry):
+    """One store of the gateway."""
+
+    store: str = Field(description="its file, or its URL without the password")
+    decisions: int
+    rows: int = Field(description="decisions that were the router's own and have an outcome")
+    begin: str = Field(description="of these, ISO 8601, UTC")
+    end: str
+    exploration: float = Field(description="share of these that went to any candidate alike")
+    models: dict[str, LoggedModel]
+    policies: list[OffPolicy]
+    exclusions: list[Excluded]
 
 
 class Results(Part):
@@ -214,7 +241,7 @@ class Results(Part):
         default_factory=dict, description="each dataset where there are several; the left-out models alone"
     )
     failures: list[Failure] = Field(default_factory=list)
-    off_policy: dict[str, list[OffPolicy]] = Field(default_factory=dict, description="by gateway store")
+    off_policy: dict[str, LoggedTraffic] = Field(default_factory=dict, description="by gateway store")
 
 
 def known(value: float) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from benchmarks import output, results, sweep
+from benchmarks import logged_traffic, output, results, sweep
 from benchmarks.cells import peak_memory
 from benchmarks.datasets import gateway
 from benchmarks.outcomes import OutcomesError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from benchmarks.off_policy import Interval, PolicyEstimate
     from benchmarks.settings import Settings
 
 FAILED = 1
@@ -61,16 +60,16 @@ def _run(chosen: Settings, console: Console) -> int:
     """The exit status. What is finished is written, interrupted or not."""
     started = time.perf_counter()
     sweep.router_names(chosen)  # a misspelt router is said before anything is read
-    stores = [path for path in chosen.data if gateway.recognises(Path(path))]
-    off_policy = {Path(path).stem: _off_policy(chosen, path) for path in stores}
-    datasets = [sweep.prepare(chosen, path) for path in chosen.data if path not in stores]
-    names = [dataset.outcomes.name for dataset in datasets]
-    if len(set(names)) < len(names):
-        raise SettingsError(
-            f"data: two datasets are called alike ({', '.join(sorted(names))}); rename a folder"
-        )
+    stores = [path for path in chosen.data if gateway.is_store(path)]
     interrupted = False
     with peak_memory() as peak:
+        off_policy = logged_traffic.measure(stores, chosen.betas)
+        datasets = [sweep.prepare(chosen, path) for path in chosen.data if path not in stores]
+        names = [dataset.outcomes.name for dataset in datasets]
+        if len(set(names)) < len(names):
+            raise SettingsError(
+                f"data: two datasets are called alike ({', '.join(sorted(names))}); rename a folder"
+            )
         try:
             for dataset in datasets:
                 sweep.run(chosen, dataset, console)
@@ -80,40 +79,9 @@ def _run(chosen: Settings, console: Console) -> int:
     made = output.write(chosen, datasets, off_policy, _command(), time.perf_counter() - started, peak[0])
     if datasets:
         _show(made, console)
-    _show_off_policy(off_policy, console)
+    logged_traffic.show(off_policy, console)
     console.print(f"see {chosen.out / 'report.html'}", soft_wrap=True)
     return INTERRUPTED if interrupted else FAILED if made.failures else 0
-
-
-def _off_policy(chosen: Settings, path: str) -> list[results.OffPolicy]:
-    from benchmarks.off_policy import evaluate
-
-    return [_entry(found) for found in evaluate(gateway.read_log(Path(path)), chosen.betas)]
-
-
-def _entry(found: PolicyEstimate) -> results.OffPolicy:
-    def ends(interval: Interval) -> tuple[float, float, float]:
-        return interval.mean, interval.low, interval.high
-
-    success, cost = (
-        None
-        if estimate is None
-        else {
-            "inverse_propensity": ends(estimate.inverse_propensity),
-            "self_normalised": ends(estimate.self_normalised),
-            "doubly_robust": ends(estimate.doubly_robust),
-        }
-        for estimate in (found.success, found.cost)
-    )
-    return results.OffPolicy(
-        policy=found.policy,
-        success=success,
-        cost=cost,
-        effective_rows=None if found.success is None else found.success.effective_rows,
-        rows=None if found.success is None else found.success.rows,
-        unsupported=None if found.success is None else found.success.unsupported,
-        refused=found.refused,
-    )
 
 
 def _show(made: results.Results, console: Console) -> None:
@@ -142,21 +110,6 @@ def _figure(line: results.RouterResult, name: str) -> str:
     return "–" if value is None else f"{value:.0f}" if name == "decide_us" else f"{value:.3f}"
 
 
-def _show_off_policy(off_policy: Mapping[str, list[results.OffPolicy]], console: Console) -> None:
-    from rich.table import Table
-
-    for name, policies in off_policy.items():
-        table = Table("policy", "success, doubly robust", "effective rows", "refused because", title=name)
-        for policy in policies:
-            found = policy.success["doubly_robust"] if policy.success else None
-            table.add_row(
-                policy.policy,
-                "–" if found is None else f"{found[0]:.3f} [{found[1]:.3f}, {found[2]:.3f}]",
-                "–" if policy.effective_rows is None else f"{policy.effective_rows:.0f}",
-                policy.refused or "",
-            )
-        console.print(table)
-
-
 def _command() -> str:
-    return shlex.join(["router-bench", *sys.argv[1:]])
+    """What was typed, without the passwords of stores."""
+    return shlex.join(["router-bench", *map(gateway.without_password, sys.argv[1:])])

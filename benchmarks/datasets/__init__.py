@@ -29,6 +29,12 @@ FORMATS = {
 
 def read_any(path_or_name: str | Path) -> Outcomes:
     """Read a path in whichever format it is, or a dataset by its name. Raises `OutcomesError`."""
+    from benchmarks.datasets import gateway
+
+    if gateway.is_url(str(path_or_name)):
+        raise OutcomesError(
+            "is a store on a server, which only `sweep` reads", gateway.shown(str(path_or_name))
+        )
     path = Path(path_or_name).expanduser()
     if not path.exists():
         from benchmarks.fetch import local_folder

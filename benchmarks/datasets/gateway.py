@@ -1,31 +1,35 @@
-"""The gateway's own store, opened read-only: outcomes as a matrix, and decisions as a log for off-policy estimates."""
+"""The gateway's own store, opened read-only, and its outcomes as a matrix. `decisions` reads its log."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
-from sqlalchemy import Engine, create_engine, func, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Engine, NullPool, create_engine, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from benchmarks.datasets.collector import Collector
 from benchmarks.datasets.files import check_file
-from benchmarks.off_policy import Log
-from benchmarks.outcomes import Exclusion, OutcomesError
-from router.store.tables import decisions, models, outcomes, prompts
+from benchmarks.outcomes import OutcomesError
+from router.store.engine import MIGRATIONS
+from router.store.errors import reason_of
+from router.store.tables import models, outcomes, prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from sqlalchemy import Row, Select
+    from sqlalchemy import URL, Connection
 
     from benchmarks.outcomes import Outcomes
 
 SQLITE = b"SQLite format 3\0"
+SERVERS = ("postgresql", "postgres")  # beginnings of a store's URL, before "://" or "+driver://"
 BATCH_ROWS = 10_000
+CONNECT_S = 10
 
 
 def recognises(path: Path) -> bool:
@@ -36,12 +40,39 @@ def recognises(path: Path) -> bool:
         return file.read(len(SQLITE)) == SQLITE
 
 
+def is_store(reference: str) -> bool:
+    """A SQLite file, also as `sqlite:///FILE`, or the URL of a store on a server."""
+    return is_url(reference) or recognises(_path(reference))
+
+
+def is_url(reference: str) -> bool:
+    """A URL such as `postgresql://user@host/name`, whether or not it can be read."""
+    scheme, separator, _ = reference.partition("://")
+    return bool(separator) and scheme.partition("+")[0] in SERVERS
+
+
+def name_of(reference: str) -> str:
+    """What a report calls a store: its file without the ending, its database."""
+    return _url(reference).database or "postgresql" if is_url(reference) else _path(reference).stem
+
+
+def shown(reference: str) -> str:
+    """The reference as it may be printed and kept: a URL without its password."""
+    return _url(reference).render_as_string(hide_password=True) if is_url(reference) else reference
+
+
+def without_password(word: str) -> str:
+    """A word of a command line as it may be kept, be it `URL` or `--data=URL`."""
+    option, separator, value = word.partition("=")
+    return f"{option}{separator}{shown(value)}" if option.startswith("--") else shown(word)
+
+
 def read(path: Path) -> Outcomes:
     """
     The outcomes whose prompts were stored with their text, each model's on each prompt averaged.
 
     Traffic is no experiment: a model is only seen on what was sent to it. For what another policy would have
-    earned, take `read_log`. Raises `OutcomesError`.
+    earned, take `decisions.read_traffic`. Raises `OutcomesError`.
     """
     collector = Collector(path.stem, repeats="average")
     query = (
@@ -53,126 +84,100 @@ def read(path: Path) -> Outcomes:
         .order_by(outcomes.c.id)
     )  # fmt: skip
     columns = ["row", "prompt_id", "text", "model", "score", "input_tokens", "output_tokens", "cost"]
-    for batch in _batches(path, query):
-        frame = pd.DataFrame([tuple(row) for row in batch], columns=columns).assign(dataset="gateway")
-        kept = frame[frame["text"].notna()]
-        collector.note("outcomes", "the text of their prompt was not stored", len(frame) - len(kept))
-        collector.prompts(kept, path, int(frame["row"].iloc[0]))
-        collector.outcomes(kept, path, int(frame["row"].iloc[0]))
+    with opened(str(path)) as connection:
+        for batch in connection.execute(query).partitions():
+            frame = pd.DataFrame([tuple(row) for row in batch], columns=columns).assign(dataset="gateway")
+            kept = frame[frame["text"].notna()]
+            collector.note("outcomes", "the text of their prompt was not stored", len(frame) - len(kept))
+            collector.prompts(kept, path, int(frame["row"].iloc[0]))
+            collector.outcomes(kept, path, int(frame["row"].iloc[0]))
     return collector.finish()
 
 
-def read_log(path: Path) -> Log:
-    """
-    The router's own decisions that have an outcome; several outcomes of one decision are averaged.
-
-    The probability of every model is worked out from the recorded one of the chosen: the gateway takes the best
-    with 1 − ε and otherwise any candidate alike. Raises `OutcomesError`.
-    """
-    scored = (
-        select(outcomes.c.decision_id, func.avg(outcomes.c.score).label("score"))
-        .where(outcomes.c.decision_id.is_not(None))
-        .group_by(outcomes.c.decision_id)
-        .subquery()
-    )
-    query = (
-        select(
-            decisions.c.chosen, decisions.c.reason, decisions.c.propensity, decisions.c.candidates,
-            decisions.c.cost_usd, scored.c.score,
-        )
-        .select_from(decisions.outerjoin(scored, scored.c.decision_id == decisions.c.id))
-        .order_by(decisions.c.created_at)
-    )  # fmt: skip
-    left_out: Counter[str] = Counter()
-    kept: list[Row[Any]] = []
-    for batch in _batches(path, query):
-        for row in batch:
-            why = _unusable(row)
-            if why is None:
-                kept.append(row)
-            else:
-                left_out[why] += 1
-    if not kept:
-        said = "; ".join(f"{count}: {why}" for why, count in left_out.items())
-        raise OutcomesError(f"no decision can be evaluated{f' ({said})' if said else ''}", path)
-    return _log(kept, [Exclusion("decisions", why, count) for why, count in left_out.items()])
-
-
-def propensities(
-    candidates: Sequence[str], chosen: str, propensity: float, explored: bool
-) -> dict[str, float]:
-    """
-    Every candidate's probability, from the chosen one's: candidates in rank, the best first.
-
-    The best has 1 − ε + ε/K and every other ε/K of the K candidates.
-    """
-    others = len(candidates) - 1
-    if not others:
-        return {chosen: 1.0}
-    if explored and chosen != candidates[0]:
-        return {**dict.fromkeys(candidates, propensity), candidates[0]: 1 - others * propensity}
-    return {**dict.fromkeys(candidates, (1 - propensity) / others), chosen: propensity}
-
-
-def _unusable(row: Row[Any]) -> str | None:
-    if row.reason == "pinned":
-        return "the caller named the model"
-    if row.score is None:
-        return "no outcome came in"
-    if not 0 < row.propensity <= 1:
-        return "the recorded propensity is not in (0, 1]"
-    if row.chosen not in _eligible(row):
-        return "the model that answered is not among the candidates"
-    return None
-
-
-def _eligible(row: Row[Any]) -> list[str]:
-    return [
-        candidate["model"]
-        for candidate in row.candidates
-        if candidate.get("excluded") is None and candidate.get("score") is not None
-    ]
-
-
-def _log(rows: list[Row[Any]], exclusions: list[Exclusion]) -> Log:
-    names = tuple(sorted({model for row in rows for model in _eligible(row)}))
-    column = {name: m for m, name in enumerate(names)}
-    shape = (len(rows), len(names))
-    chances, values, expected = np.zeros(shape), np.full(shape, np.nan), np.full(shape, np.nan)
-    for n, row in enumerate(rows):
-        eligible = _eligible(row)
-        for model, chance in propensities(
-            eligible, row.chosen, row.propensity, row.reason == "explored"
-        ).items():
-            chances[n, column[model]] = max(0.0, chance)
-        for candidate in row.candidates:
-            if candidate["model"] in eligible:
-                m = column[candidate["model"]]
-                values[n, m], expected[n, m] = candidate["value"], candidate["cost"]
-    chances /= chances.sum(axis=1, keepdims=True)
-    return Log(
-        models=names,
-        chosen=np.array([column[row.chosen] for row in rows], dtype=np.intp),
-        propensities=chances,
-        values=values,
-        expected_costs=expected,
-        scores=np.array([row.score for row in rows], dtype=np.float64),
-        costs=np.array([np.nan if row.cost_usd is None else row.cost_usd for row in rows], dtype=np.float64),
-        exclusions=tuple(exclusions),
-    )
-
-
-def _batches(path: Path, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
-    check_file(path)
-    engine = _read_only(path)
+@contextmanager
+def opened(reference: str) -> Iterator[Connection]:
+    """A connection that reads in batches and writes nothing. Raises `OutcomesError`, which shows no password."""
+    engine: Engine | None = None
     try:
+        engine = _server(reference) if is_url(reference) else _file(_path(reference))
         with engine.connect() as connection:
-            yield from connection.execution_options(yield_per=BATCH_ROWS).execute(query).partitions()
-    except DatabaseError as error:
-        raise OutcomesError(f"is not a store of this version of the gateway: {error.orig}", path) from error
+            _check_schema(connection)
+            yield connection.execution_options(yield_per=BATCH_ROWS)
+    except ModuleNotFoundError as error:
+        raise OutcomesError(
+            f"needs the package {error.name}: pip install 'v0-router[postgres]'", shown(reference)
+        ) from None
+    except DBAPIError as error:
+        said = str(error.orig) if isinstance(error.orig, sqlite3.Error) else reason_of(error)
+        raise OutcomesError(f"cannot be read as a store of the gateway: {said}", shown(reference)) from None
+    except (SQLAlchemyError, _OtherSchema) as error:
+        raise OutcomesError(str(error), shown(reference)) from None
     finally:
-        engine.dispose()
+        if engine is not None:
+            engine.dispose()
 
 
-def _read_only(path: Path) -> Engine:
-    return create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true")
+def _path(reference: str) -> Path:
+    return Path(reference.removeprefix("sqlite:///")).expanduser()
+
+
+def _file(path: Path) -> Engine:
+    check_file(path)
+    address = f"file:{quote(str(path.resolve()))}?mode=ro"
+    return create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(address, uri=True),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+
+
+def _server(url: str) -> Engine:
+    target = _url(url)
+    timeout = {} if "connect_timeout" in target.query else {"connect_timeout": CONNECT_S}
+    return create_engine(
+        target.set(drivername="postgresql+psycopg"),
+        connect_args=timeout,
+        execution_options={"postgresql_readonly": True},
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+
+
+def _url(reference: str) -> URL:
+    try:
+        return make_url(reference)
+    except (ArgumentError, ValueError):  # the second: a port that is no number
+        raise OutcomesError(
+            "the store's URL cannot be read; it should look like postgresql://user@host/name"
+        ) from None
+
+
+class _OtherSchema(Exception):  # noqa: N818
+    """A database whose tables are not those that this program reads."""
+
+
+def _check_schema(connection: Connection) -> None:
+    from alembic.migration import MigrationContext
+
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        raise _OtherSchema("is no store of the gateway: it does not say which revision its tables have")
+    newest, *older = _revisions()
+    if found in older:
+        raise _OtherSchema(
+            f"has the tables of revision {found}, which an older router made, and this program reads {newest}; "
+            "`router contexts` with its router.yaml brings it up to date"
+        )
+    if found != newest:
+        raise _OtherSchema(f"has the tables of revision {found}, newer than this program's {newest}")
+
+
+def _revisions() -> list[str]:
+    """Every revision of the schema, the newest first."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]

@@ -20,6 +20,7 @@ from benchmarks.familiar import Familiar
 from benchmarks.outcomes import OutcomesError
 from benchmarks.settings import Settings, SettingsError
 from tests.benchmarks import routers as ours
+from tests.benchmarks import traffic
 from tests.benchmarks.outcomes import tiny_outcomes
 
 QUIET = Console(quiet=True)
@@ -275,18 +276,21 @@ def test_processes_do_the_same_cells(tmp_path):
         np.testing.assert_array_equal(same[0].choices["all"], same[1].choices["all"])
 
 
-def test_a_store_of_the_gateway_is_estimated_off_policy(world, monkeypatch, tmp_path):
-    entry = results.OffPolicy(
-        policy="as logged", success={"doubly_robust": (0.5, 0.4, 0.6)}, cost=None, effective_rows=30.0, rows=40,
-        unsupported=0.0, refused=None,
-    )  # fmt: skip
-    monkeypatch.setattr(sweep_command.gateway, "recognises", lambda path: path.suffix == ".db")
-    monkeypatch.setattr(sweep_command, "_off_policy", lambda chosen, path: [entry])
-    assert run(replace(world, data=("router.db",))) == 0
+def test_a_store_of_the_gateway_is_estimated_off_policy(world, tmp_path):
+    """Alone and beside a dataset; `test_logged_traffic` has what is said of it."""
+    simulated = traffic.world(tmp_path / "simulated", prompts=60)
+    rows = np.arange(60)
+    store = f"{tmp_path}/router.db"
+    traffic.write(f"sqlite:///{store}", simulated, rows, simulated.decisions(rows, 0.8, 0.6, seed=0))
+    assert run(replace(world, data=(store,))) == 0
     made = results.read(world.out)
-    assert made.off_policy == {"router": [entry]}
-    assert not made.routers
+    assert (list(made.off_policy), made.off_policy["router"].rows) == (["router"], 60)
+    assert (made.data, made.routers, made.parts) == ([], {}, {})
     assert (world.out / "report.html").is_file()
+    assert run(replace(world, data=("a", store))) == 0
+    both = results.read(world.out)
+    assert both.off_policy == made.off_policy
+    assert [each.name for each in both.data] == ["a"]
 
 
 def test_provenance_names_the_program():

@@ -1,47 +1,29 @@
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmarks.datasets import recognise
-from benchmarks.datasets.gateway import propensities, read_log
+from benchmarks.datasets import gateway, recognise
+from benchmarks.datasets.decisions import read_traffic
 from benchmarks.outcomes import OutcomesError, read
 from router.store.batch import write_batch
 from router.store.engine import open_store
-from router.store.rows import CandidateRow
 from tests.router.store.rows import decision, feedback, prompt
 
-CANDIDATES = (
-    CandidateRow("large", 0.9, 0.010, 0.85),
-    CandidateRow("small", 0.6, 0.001, 0.80),
-    CandidateRow("tiny", 0.2, 0.0001, 0.50),
-    CandidateRow("blind", None, None, None, "no vision"),
-)
+URL = "postgresql://me:secret@127.0.0.1:1/router?connect_timeout=2"
 
 
 @pytest.fixture
 def store(tmp_path):
-    """A store with four decisions: two with outcomes, one pinned, one without an outcome."""
+    """Three decisions with outcomes; the text of one prompt was not stored."""
     engine = open_store(f"sqlite:///{tmp_path}/router.db")
+    texts = {"dec_1": ("One", "large"), "dec_2": ("Two", "tiny"), "dec_3": ("Three", "small")}
     decided = [
-        decision(
-            "dec_1", text="One", chosen="large", reason="best_score", propensity=0.8, candidates=CANDIDATES
-        ),
-        decision(
-            "dec_2", text="Two", chosen="tiny", reason="explored", propensity=0.1, candidates=CANDIDATES
-        ),
-        decision(
-            "dec_3", text="Three", chosen="small", reason="pinned", propensity=1.0, candidates=CANDIDATES
-        ),
-        decision(
-            "dec_4", text="Four", chosen="small", reason="best_score", propensity=0.8, candidates=CANDIDATES
-        ),
-    ]
-    decided = [
-        replace(d, prompt=prompt(text, stored=text != "Two"), created_at=float(i))
-        for i, (d, text) in enumerate(zip(decided, ("One", "Two", "Three", "Four"), strict=True))
+        replace(decision(name, chosen=chosen), prompt=prompt(text, stored=text != "Two"), propensity=1.0)
+        for name, (text, chosen) in texts.items()
     ]
     scores = [
         feedback("dec_1", 1.0),
@@ -66,54 +48,71 @@ def test_traffic_is_a_sparse_matrix_of_the_prompts_with_text(store):
     assert notes["repeated outcomes: those of the same prompt and model were averaged"] == 1
 
 
-def test_the_log_has_every_models_probability(store):
-    log = read_log(store)
-    assert log.models == ("large", "small", "tiny")
-    assert [log.models[m] for m in log.chosen] == ["large", "tiny"]
-    np.testing.assert_allclose(log.propensities, [[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]])
-    np.testing.assert_allclose(log.values[0], [0.9, 0.6, 0.2])
-    np.testing.assert_allclose(log.scores, [0.75, 0.0])
-    assert {note.why: note.count for note in log.exclusions} == {
-        "the caller named the model": 1,
-        "no outcome came in": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("chosen", "propensity", "explored", "expected"),
-    [
-        ("best", 0.9, False, [0.9, 0.05, 0.05]),
-        ("best", 0.9, True, [0.9, 0.05, 0.05]),  # drawn at random, and the best by chance
-        ("other", 0.05, True, [0.9, 0.05, 0.05]),
-        ("best", 1.0, False, [1.0, 0.0, 0.0]),
-    ],
-)
-def test_propensities_follow_from_the_chosen_ones(chosen, propensity, explored, expected):
-    found = propensities(["best", "other", "third"], chosen, propensity, explored)
-    np.testing.assert_allclose([found[name] for name in ("best", "other", "third")], expected, atol=1e-12)
-    assert propensities(["only"], "only", 1.0, False) == {"only": 1.0}
-
-
 def test_a_store_is_only_read(store):
     before = store.read_bytes()
     read(store)
-    read_log(store)
+    read_traffic(str(store))
     assert store.read_bytes() == before
+    with gateway.opened(str(store)) as connection, pytest.raises(Exception, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM outcomes")
+
+
+def test_any_file_name_will_do(store):
+    strange = store.rename(store.with_name("my store?mode=rw #1 50%.db"))
+    assert read(strange).model_names == ["large", "small"]
+    assert gateway.name_of(str(strange)) == "my store?mode=rw #1 50%"
+    assert gateway.is_store(f"sqlite:///{strange}")
+    assert gateway.name_of(f"sqlite:///{strange}") == gateway.name_of(str(strange))
+    assert read_traffic(f"sqlite:///{strange}").decisions == 3
 
 
 def test_what_is_no_store_of_ours_is_named(tmp_path):
-    import sqlite3
-
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE cats (name)")
     connection.commit()
     connection.close()
-    with pytest.raises(OutcomesError, match="is not a store of this version of the gateway: no such table"):
+    with pytest.raises(OutcomesError, match=r"other\.db: is no store of the gateway"):
+        read(path)
+    path.write_bytes(path.read_bytes()[:1000] + b"\0" * 3000)
+    with pytest.raises(OutcomesError, match="cannot be read as a store of the gateway"):
         read(path)
     engine = open_store(f"sqlite:///{tmp_path}/empty.db")
     engine.dispose()
     with pytest.raises(OutcomesError, match="no outcome is usable"):
         read(tmp_path / "empty.db")
-    with pytest.raises(OutcomesError, match="no decision can be evaluated"):
-        read_log(tmp_path / "empty.db")
+
+
+def test_a_store_of_another_schema_is_named(store, monkeypatch):
+    monkeypatch.setattr(gateway, "_revisions", lambda: ["0002", "0001"])
+    with pytest.raises(
+        OutcomesError, match="revision 0001, which an older router made, and this program reads 0002"
+    ):
+        read_traffic(str(store))
+    monkeypatch.undo()
+    connection = sqlite3.connect(store)
+    connection.execute("UPDATE alembic_version SET version_num = 'next'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(OutcomesError, match="revision next, newer than this program's"):
+        read_traffic(str(store))
+
+
+def test_a_url_is_a_store_and_its_password_is_never_shown():
+    assert gateway.is_store(URL)
+    assert not gateway.is_store("postgres")
+    assert gateway.name_of(URL) == "router"
+    with pytest.raises(OutcomesError, match="is a store on a server, which only `sweep` reads") as error:
+        read(URL)
+    assert "secret" not in str(error.value)
+    for word in (URL, f"--data={URL}"):
+        assert "secret" not in gateway.without_password(word)
+        assert "127.0.0.1" in gateway.without_password(word)
+    assert gateway.without_password("--betas=0,0.5") == "--betas=0,0.5"
+    with pytest.raises(
+        OutcomesError, match="cannot be read as a store of the gateway: OperationalError"
+    ) as error:
+        read_traffic(URL)
+    assert "secret" not in str(error.value)
+    with pytest.raises(OutcomesError, match="URL cannot be read"):
+        read_traffic("postgresql://me@host:port/router")
