@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from benchmarks.baselines.base import Baseline, Prediction, cheapest_best, mean_scores
-from benchmarks.baselines.clusters import group_means
+from benchmarks.baselines.clusters import clusters_of, group_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,8 +75,10 @@ class AvengersPro(Baseline):
         self._accuracies, self._costs = self._tables(train, self._clustering.labels_)
 
     def _learn_models(self, seen: Table) -> None:
-        groups = self._clustering.predict(_normalised(seen.embeddings))
+        groups = clusters_of(self._clustering, _normalised(seen.embeddings))
         accuracies, costs = self._tables(seen, groups)
+        unseen = self._unseen[-len(seen.models) :]  # ranked as the models of `fit` are on average
+        accuracies[:, unseen] = self._accuracies[:, : self._trained_models].mean(axis=1, keepdims=True)
         self._accuracies = np.concatenate([self._accuracies, accuracies], axis=1)
         self._costs = np.concatenate([self._costs, costs], axis=1)
 
@@ -125,5 +127,5 @@ def ranking(scores: NDArray[np.float64]) -> NDArray[np.intp]:
 def _normalised(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     from sklearn.preprocessing import normalize
 
-    rows: NDArray[np.float32] = normalize(embeddings)
+    rows: NDArray[np.float32] = normalize(embeddings) if len(embeddings) else embeddings
     return rows

@@ -138,7 +138,12 @@ class Router(Protocol):
         ...
 
     def add_models(self, seen: Table) -> None:
-        """Take in models that `fit` did not see, with some outcomes each. TypeError unless `takes_new_models`."""
+        """
+        Take in models that `fit` did not see, from the columns of `seen`; TypeError unless `takes_new_models`.
+
+        A model may come without any outcome, `seen` even without a row: on each prompt it is then taken to do as the
+        models of `fit` do on average, unless the router has a prior of its own, and to cost half of the dearest.
+        """
         ...
 
     def predict(self, queries: Queries) -> Prediction:
@@ -156,22 +161,26 @@ class Baseline(ABC):
     name: str
     learns = True
     takes_new_models = False
+    has_prior = False  # True: `_success` itself answers for models of which no outcome was seen
 
     def fit(self, train: Table, validation: Table, seed: int) -> None:
         """Learn, and note what each model costs on average in training."""
         self._mean_costs = mean_costs(train)
+        self._unseen: NDArray[np.bool_] = np.zeros(len(train.models), dtype=np.bool_)
+        self._trained_models = len(train.models)
         self._learn(train, validation, seed)
 
     def add_models(self, seen: Table) -> None:
-        """Take in new models, from the columns of `seen`."""
+        """Take in new models, from the columns of `seen`, be there outcomes or not."""
         if not self.takes_new_models:
             raise TypeError(f"{self.name} takes no new model without being fitted again")
         self._mean_costs = np.concatenate([self._mean_costs, mean_costs(seen)])
+        self._unseen = np.concatenate([self._unseen, ~seen.observed.any(axis=0)])
         self._learn_models(seen)
 
     def predict(self, queries: Queries) -> Prediction:
         """Expected success, and the mean training cost of each model."""
-        return Prediction(np.clip(self._success(queries), 0.0, 1.0).astype(np.float64), self.expected_costs())
+        return Prediction(self._completed(self._success(queries)), self.expected_costs())
 
     def route(self, prediction: Prediction, beta: float, cost_scale: float) -> NDArray[np.intp]:
         """Argmax of β·success + (1−β)·(1−c̃), or of the preference of a reference that has one."""
@@ -183,6 +192,13 @@ class Baseline(ABC):
         """Mean training cost of each model, half the largest where none was observed: (M,)."""
         known = self._mean_costs[~np.isnan(self._mean_costs)]
         return np.where(np.isnan(self._mean_costs), known.max() / 2 if len(known) else 0.0, self._mean_costs)
+
+    def _completed(self, success: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Clipped to [0, 1]; a new model without outcomes does as the models of `fit` do on average: (P, M)."""
+        whole = np.clip(success, 0.0, 1.0).astype(np.float64)
+        if not self.has_prior:
+            whole[:, self._unseen] = whole[:, : self._trained_models].mean(axis=1, keepdims=True)
+        return whole
 
     @abstractmethod
     def _learn(self, train: Table, validation: Table, seed: int) -> None: ...

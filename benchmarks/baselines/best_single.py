@@ -23,7 +23,7 @@ class BestSingle(Baseline):
 
     def predict(self, queries: Queries) -> Prediction:
         """Mean scores, which are the preference too."""
-        success = self._success(queries)
+        success = self._completed(self._success(queries))
         return Prediction(success, self.expected_costs(), preference=success)
 
     def _learn(self, train: Table, validation: Table, seed: int) -> None:

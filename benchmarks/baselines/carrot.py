@@ -32,7 +32,7 @@ class Carrot(Baseline):
         """Success and cost of every model on every prompt; a cost is never below 0."""
         success, cost = self._both(queries.embeddings)
         cost = np.where(np.isnan(cost), self.expected_costs(), cost)
-        return Prediction(np.clip(success, 0.0, 1.0), np.maximum(cost, 0.0))
+        return Prediction(self._completed(success), np.maximum(cost, 0.0))
 
     def route(self, prediction: Prediction, beta: float, cost_scale: float) -> NDArray[np.intp]:
         """Argmax of β·P − (1 − β)·C / scale; C is not cut off at the scale as c̃ is."""

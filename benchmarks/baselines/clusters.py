@@ -8,6 +8,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sklearn.cluster import KMeans
+
+
+def clusters_of(clustering: KMeans, embeddings: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The cluster of each prompt, also of none: (P,)."""
+    if not len(embeddings):
+        return np.zeros(0, dtype=np.intp)
+    return np.asarray(clustering.predict(embeddings), dtype=np.intp)
 
 
 def group_means(

@@ -28,7 +28,7 @@ class Constant(Baseline):
         """Mean scores; the preference is 1 for the model. ValueError when no table has had it."""
         if self._model not in self._names:
             raise ValueError(f"model {self._model!r} is not among {', '.join(self._names)}")
-        success = self._success(queries)
+        success = self._completed(self._success(queries))
         chosen = np.array(self._names) == self._model
         return Prediction(
             success, self.expected_costs(), np.broadcast_to(chosen.astype(np.float64), success.shape)

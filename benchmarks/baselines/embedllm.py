@@ -65,6 +65,7 @@ class EmbedLlm(Baseline):
 
     name = "embedllm"
     takes_new_models = True
+    has_prior = True
 
     def _learn(self, train: Table, validation: Table, seed: int) -> None:
         queries, judged = torch.from_numpy(train.embeddings), torch.from_numpy(validation.embeddings)

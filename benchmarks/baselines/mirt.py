@@ -72,6 +72,7 @@ class Mirt(Baseline):
 
     name = "mirt"
     takes_new_models = True
+    has_prior = True
 
     def predict(self, queries: Queries) -> PricedPrediction:
         """Success and mean cost, with the output prices for `route`."""

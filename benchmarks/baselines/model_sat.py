@@ -15,7 +15,7 @@ from torch import nn
 
 from benchmarks.baselines import gradient
 from benchmarks.baselines.base import Baseline, mean_scores, squared_error
-from benchmarks.baselines.clusters import group_sums
+from benchmarks.baselines.clusters import clusters_of, group_sums
 from benchmarks.baselines.regression import logistic, sigmoid
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class ModelSat(Baseline):
         self._slope = self._fitted_slope(validation)
 
     def _learn_models(self, seen: Table) -> None:
-        groups = self._clustering.predict(seen.embeddings)
+        groups = clusters_of(self._clustering, seen.embeddings)
         accuracies = self._accuracies(seen, groups)
         aptitudes = _side_by_side(self._read_aptitudes(accuracies), accuracies)
         self._levels = np.concatenate([self._levels, self._measured_levels(seen, aptitudes)])

@@ -20,6 +20,7 @@ class RandomChoice(Baseline):
     name = "random"
     learns = False
     takes_new_models = True
+    has_prior = True
 
     def predict(self, queries: Queries) -> Prediction:
         """The same draw for the same seed and number of prompts."""

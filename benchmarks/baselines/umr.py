@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.baselines.base import Baseline, mean_scores, squared_error
-from benchmarks.baselines.clusters import group_means
+from benchmarks.baselines.clusters import clusters_of, group_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Umr(Baseline):
                 best, self._clustering, self._means = error, clustering, success
 
     def _learn_models(self, seen: Table) -> None:
-        groups = self._clustering.predict(seen.embeddings)
+        groups = clusters_of(self._clustering, seen.embeddings)
         means = group_means(groups, seen.scores, self._clustering.n_clusters, mean_scores(seen))
         self._means = np.concatenate([self._means, means], axis=1)
 

@@ -44,6 +44,7 @@ class V0Router(Baseline):
     """
 
     takes_new_models = True
+    has_prior = True  # an empty context has a value too
 
     def __init__(
         self, context_size: int | None = 1024, value_model: V0 | None = None, weights: Path | None = None

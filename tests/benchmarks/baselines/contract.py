@@ -119,6 +119,31 @@ class RouterContract:
             router.route(after, 0.5, cost_scale(seen_world.train)), len(seen_world.test.texts), 6
         )
 
+    @pytest.mark.parametrize("rows", [0, 40])
+    def test_a_new_model_may_come_without_an_outcome(self, make, seen_world, rows):
+        """Beside one that has outcomes, or nobody has any and there is not even a prompt."""
+        router = make()
+        if not router.takes_new_models:
+            pytest.skip("it is fitted again")
+        router.fit(seen_world.train.take(models=KNOWN), seen_world.validation.take(models=KNOWN), seed=0)
+        queries = seen_world.test.queries
+        before = router.predict(queries)
+        router.add_models(blank(seen_world.train.take(range(rows), models=ADDED), [1]))
+        after = router.predict(queries)
+        check(after, len(seen_world.test.texts), 6)
+        assert is_choice(router.route(after, 0.5, 0.0), len(seen_world.test.texts), 6)
+        if router.name != "random":
+            np.testing.assert_allclose(after.success[:, :4], before.success, atol=1e-5)
+        if not router.has_prior:
+            expected = before.success.mean(axis=1)
+            np.testing.assert_allclose(after.success[:, 5], expected, atol=1e-5)
+            if rows == 0:
+                np.testing.assert_allclose(after.success[:, 4], expected, atol=1e-5)
+        elif not router.name.startswith(("random", "v0")):  # what they learnt of models in general
+            known = before.success
+            assert (after.success[:, 5] >= known.min(axis=1) - 0.05).all()
+            assert (after.success[:, 5] <= known.max(axis=1) + 0.05).all()
+
 
 class LearnedRouterContract(RouterContract):
     """A learned router finds out which model does which topic."""
