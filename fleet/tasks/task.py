@@ -1,4 +1,4 @@
-"""What a task is, and which side of the split it falls on."""
+"""What a task is, and which split owns it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-Split = Literal["profile", "test"]
+Owner = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "profile"]
+"""Train on `train`, fill contexts and choose on `validation`, judge on `test`. `profile` is `validation`."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A prompt, the answer to it, and the verifier (see `router.verifiers`) that compares a reply with the answer."""
+    """
+    A prompt, the answer to it, and the verifier (see `router.verifiers`) that compares a reply with the answer.
+
+    `steps` is a reply that works the problem out line by line and ends in a line with the answer; None where there
+    is nothing to work out.
+    """
 
     prompt: str
     answer: str
@@ -21,16 +28,28 @@ class Task:
     family: str
     domain: str
     difficulty: int  # 1 to 5
+    steps: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """One draw of a family. `key` is the problem without its wording: equal keys mean the same problem."""
+    """
+    One draw of a family.
+
+    `key` is the problem without its wording: equal keys mean the same problem. `working` are the lines that lead to
+    the answer, without the answer itself.
+    """
 
     prompt: str
     answer: str
     verifier: str
     key: str
+    working: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> str | None:
+        """The working, then the answer."""
+        return "\n".join((*self.working, f"Answer: {self.answer}")) if self.working else None
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,14 @@ class Family:
     draw: Callable[[Random, int], Draft]
 
 
-def side(family: str, key: str) -> Split:
-    """The split that owns a problem. A hash decides, so no wording of it ever shows up in the other split."""
-    digest = hashlib.sha256(f"{family}\n{key}".encode()).digest()
-    return "profile" if digest[0] % 2 else "test"
+def side(family: str, key: str) -> Owner:
+    """The split that owns a problem. A hash decides, so no wording of it ever shows up in another split."""
+    place = hashlib.sha256(f"{family}\n{key}".encode()).digest()[0]
+    return "train" if place < 192 else "validation" if place < 224 else "test"
+
+
+def owner(split: Split) -> Owner:
+    """A split by its own name. Raises ValueError for what is none."""
+    if split not in ("train", "validation", "test", "profile"):
+        raise ValueError(f"no split is called {split!r}; there are train, validation (or profile) and test")
+    return "validation" if split == "profile" else split

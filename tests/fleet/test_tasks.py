@@ -7,14 +7,16 @@ import io
 import json
 from collections import Counter
 from datetime import date, timedelta
+from itertools import islice
 from random import Random
 
 import pytest
 
-from fleet.tasks import DIFFICULTIES, DOMAINS, FAMILIES, Task, generate
-from fleet.tasks.task import side
+from fleet.tasks import DIFFICULTIES, DOMAINS, FAMILIES, Task, generate, stream
+from fleet.tasks.task import Split, side
 from router.verifiers import VERIFIERS, grade
 
+OWNERS: tuple[Split, ...] = ("train", "validation", "test")
 SAMPLE = generate(len(FAMILIES) * len(DIFFICULTIES) * 6, seed=11, split="test")
 
 
@@ -75,12 +77,37 @@ def test_the_same_seed_gives_the_same_tasks_and_another_gives_others() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_problem_belongs_to_one_split_whatever_its_wording(family: str) -> None:
     rng, sides = Random(3), Counter[str]()
-    for _ in range(120):
+    for _ in range(240):
         draft = FAMILIES[family].draw(rng, rng.choice(DIFFICULTIES))
         sides[side(family, draft.key)] += 1
-    assert min(sides["profile"], sides["test"]) > 30, "both splits get their part"
-    profile = {t.prompt for t in generate(60, 1, "profile", [family])}
-    assert not profile & {t.prompt for t in generate(60, 1, "test", [family])}
+    assert sides["train"] > 120, "most problems are for training"
+    assert min(sides["validation"], sides["test"]) > 10
+    prompts = [{t.prompt for t in generate(60, 1, split, [family])} for split in OWNERS]
+    assert len(set.union(*prompts)) == sum(map(len, prompts))
+
+
+def test_profile_is_another_name_of_validation() -> None:
+    assert generate(30, 4, "profile") == generate(30, 4, "validation")
+
+
+def test_a_split_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no split is called 'dev'"):
+        generate(1, 1, "dev")  # type: ignore[arg-type]
+
+
+def test_a_stream_goes_on_for_ever_evenly_and_repeatably() -> None:
+    drawn = list(islice(stream(5), 440))
+    assert drawn == list(islice(stream(5), 440)) != list(islice(stream(6), 440))
+    assert set(Counter((task.family, task.difficulty) for task in drawn).values()) == {4}
+    easy = list(islice(stream(5, "validation", ["sums", "units"], (1, 2)), 40))
+    assert {(task.family, task.difficulty) for task in easy} == {
+        (f, d) for f in ("sums", "units") for d in (1, 2)
+    }
+
+
+def test_what_a_stream_trains_on_is_in_no_other_split() -> None:
+    trained = {task.prompt for task in islice(stream(1), 4000)}
+    assert not trained & {task.prompt for split in OWNERS[1:] for task in generate(1000, 1, split)}
 
 
 def test_the_key_of_a_problem_does_not_depend_on_its_wording() -> None:
