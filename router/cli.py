@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from router.nano_commands import nano
 from router.store import commands as store_commands
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Config = Annotated[Path, typer.Option("--config", "-c", help="The settings to us
 ROUTER_YAML = Path("router.yaml")
 
 app.add_typer(store_commands.keys, name="keys")
+app.add_typer(nano, name="fleet")
 app.command("contexts")(store_commands.contexts)
 
 
