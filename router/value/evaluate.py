@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from router.value.heads.calibrate import read_calibrated
 from router.value.metrics import auc, calibration_mse, expected_calibration_error, pairwise_accuracy
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def evaluate(
                 if len(rows) < size + 24:
                     continue
                 r = torch.from_numpy(labels[seen])
-                context = network.head.read(embeddings[seen][None], r[None])
+                context = read_calibrated(network.head, embeddings[seen], r)
                 values = {"v0": torch.sigmoid(network.head.value(embeddings[asked], context))[0].numpy()}
                 if baselines:
                     x, q = corpus.pooled[prompts[seen]], corpus.pooled[prompts[asked]]

@@ -18,6 +18,7 @@ import torch
 from router.value import checkpoint as checkpoints
 from router.value import structure
 from router.value.backbone import Backbone
+from router.value.heads.calibrate import read_calibrated
 from router.value.heads.icl import IclContext, stack
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class V0:
         if not np.all((labels >= 0) & (labels <= 1)):
             raise ValueError("outcomes must lie in [0, 1]")
         rows = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self._device)
-        return self._network.head.read(rows[None], torch.from_numpy(labels).to(self._device)[None])
+        return read_calibrated(self._network.head, rows, torch.from_numpy(labels).to(self._device))
 
     @torch.inference_mode()
     def value(self, embeddings: NDArray[np.floating], contexts: Sequence[Context]) -> NDArray[np.float32]:

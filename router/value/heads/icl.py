@@ -55,6 +55,7 @@ class IclContext:
     places: torch.Tensor  # (B, N, A): where each row lies for the kernels, unit vectors
     labels: torch.Tensor  # (B, N): centred, 0 where there is no row
     blend: torch.Tensor  # (B, G): how the guesses are stacked
+    calibration: torch.Tensor  # (B, 2): slope and offset of the logits
 
     @property
     def batch(self) -> int:
@@ -128,7 +129,8 @@ class IclHead(nn.Module):
             if number < len(self.blocks):  # nobody reads the rows after the last layer
                 rows = block(rows, k, v, mask, summary[:, 2])
         places = places.expand(len(labels), -1, -1)
-        return IclContext(keys, values, mask, summary, ridge, places, centred, blend)
+        neutral = torch.tensor([1.0, 0.0], device=labels.device, dtype=blend.dtype).expand(len(labels), 2)
+        return IclContext(keys, values, mask, summary, ridge, places, centred, blend, neutral)
 
     def value(self, embeddings: torch.Tensor, context: IclContext) -> torch.Tensor:
         """Logits (B, M) of queries (B, M, D), or of the same queries (M, D) against every context."""
@@ -146,7 +148,8 @@ class IclHead(nn.Module):
             tokens = block(tokens, keys, values, context.mask, context.summary[:, 2])
         correction = self.out(self.norm(tokens)).squeeze(-1)
         start = torch.logit((centre + stacked.squeeze(-1)).clamp(0.02, 0.98))
-        return self.base_weight * start + correction
+        slope, offset = context.calibration[:, :1], context.calibration[:, 1:]
+        return slope * (self.base_weight * start + correction) + offset
 
     def _places(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Unit vectors (B, N, A); B = 1 where the prompts are shared."""
@@ -312,6 +315,7 @@ def stack(contexts: Sequence[IclContext]) -> IclContext:
         summary=torch.cat([context.summary for context in contexts]),
         ridge=torch.cat([context.ridge for context in contexts]),
         blend=torch.cat([context.blend for context in contexts]),
+        calibration=torch.cat([context.calibration for context in contexts]),
         places=torch.cat([lengthen(context.places, longest - 1) for context in contexts]),
         labels=torch.cat(
             [F.pad(context.labels, (0, longest - context.mask.shape[1])) for context in contexts]
