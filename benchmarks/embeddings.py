@@ -117,7 +117,10 @@ def _ready(outcomes: Outcomes, backbone: Backbone, path: Path) -> NDArray[np.flo
     import pandas as pd
 
     ids = pd.read_parquet(path.parent / "prompts.parquet", columns=["prompt_id"])["prompt_id"].astype(str)
-    stored = np.load(path, mmap_mode="r")
+    try:
+        stored = np.load(path, mmap_mode="r")
+    except ValueError as error:
+        raise OutcomesError("cannot be read as an array of numbers; delete it to compute it", path) from error
     if stored.shape != (len(ids), backbone.width):
         raise OutcomesError(
             f"has shape {stored.shape}, expected {(len(ids), backbone.width)}; delete it to compute it", path
@@ -128,6 +131,9 @@ def _ready(outcomes: Outcomes, backbone: Backbone, path: Path) -> NDArray[np.flo
             f"prompt {outcomes.prompt_ids[int(at.argmin())]!r} is not in prompts.parquet", path
         )
     rows: NDArray[np.float32] = stored[at].astype(np.float32)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise OutcomesError("is not finite; delete it to compute it", path, int(at[int(finite.argmin())]))
     check = np.unique(np.linspace(0, len(rows) - 1, CHECKED_ROWS).astype(int))
     own = backbone.encode([outcomes.texts[row] for row in check]).pooled().cpu().numpy()
     norms = np.linalg.norm(rows[check], axis=1)

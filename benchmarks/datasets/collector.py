@@ -36,7 +36,8 @@ class Collector:
 
     `repeats` says what a second outcome of the same prompt and model is: an error, or another sample to average.
     `wordings` says what another text under the same prompt id is: an error, or passed over for the first.
-    Every problem raises `OutcomesError` with file and row, or becomes an `Exclusion`.
+    Every problem raises `OutcomesError` with file and row, or becomes an `Exclusion`. A row of a frame is the row
+    `first_row` + its index of the file: a frame that was filtered keeps its index.
     """
 
     def __init__(
@@ -63,12 +64,10 @@ class Collector:
 
     def prompts(self, frame: pd.DataFrame, file: Path | str, first_row: int = 0) -> None:
         """
-        Add prompts: columns prompt_id, dataset, text. `first_row` is the file's row number of the frame's first.
-
-        An id may come again with the same text.
+        Add prompts: columns prompt_id, dataset, text. An id may come again with the same text.
         """
-        for offset, (identity, dataset, text) in enumerate(
-            zip(frame["prompt_id"], frame["dataset"], frame["text"], strict=True)
+        for offset, identity, dataset, text in zip(
+            frame.index, frame["prompt_id"], frame["dataset"], frame["text"], strict=True
         ):
             if pd.isna(identity):
                 raise OutcomesError("prompt_id is missing", file, first_row + offset)
@@ -103,9 +102,9 @@ class Collector:
         """
         if frame[["prompt_id", "model"]].isna().any(axis=None):
             column = "prompt_id" if frame["prompt_id"].isna().any() else "model"
-            raise OutcomesError(
-                f"{column} is missing", file, first_row + int(frame[column].isna().to_numpy().argmax())
-            )
+            at = int(frame[column].isna().to_numpy().argmax())
+            raise OutcomesError(f"{column} is missing", file, first_row + int(frame.index[at]))
+        file_rows = first_row + frame.index.to_numpy(dtype=np.int64)
         codes, identities = pd.factorize(frame["prompt_id"].astype(str))
         rows = np.array([self._row.get(str(identity), _UNKNOWN) for identity in identities], dtype=np.int64)[
             codes
@@ -125,7 +124,7 @@ class Collector:
             mine = used[model_codes[used] == code]
             if len(mine):
                 self._fill(
-                    str(model), rows[mine], {n: v[mine] for n, v in numbers.items()}, file, first_row + mine
+                    str(model), rows[mine], {n: v[mine] for n, v in numbers.items()}, file, file_rows[mine]
                 )
 
     def _fill(
@@ -241,7 +240,7 @@ def numbers_of(
     """
     A column as numbers in [0, `most`], NaN where missing: (N,). True and false are 1 and 0.
 
-    Raises `OutcomesError` naming the first row that holds anything else.
+    Raises `OutcomesError` naming the first row, `first_row` + its index, that holds anything else.
     """
     if values.dtype == object or pd.api.types.is_string_dtype(values.dtype):
         words = values.astype("string").str.strip().str.lower()
@@ -250,16 +249,19 @@ def numbers_of(
         numbers = pd.to_numeric(words, errors="coerce").fillna(as_words)
         bad = (numbers.isna() & ~missing).to_numpy(dtype=bool)
         result = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
+    elif pd.api.types.is_numeric_dtype(values.dtype):  # booleans are
         result = values.to_numpy(dtype=np.float64, na_value=np.nan)
         bad = np.zeros(len(result), dtype=bool)
+    else:  # dates, for one
+        bad = values.notna().to_numpy(dtype=bool)
+        result = np.full(len(values), np.nan)
     outside = (result < 0) | (result > most) | np.isinf(result)
     limits = f"is not in [0, {most:g}]" if np.isfinite(most) else "is negative or infinite"
     for wrong, message in ((bad, "is not a number"), (outside, limits)):
         if wrong.any():
             at = int(wrong.argmax())
             shown = repr(values.iloc[at]) if bad[at] else f"{result[at]:g}"
-            raise OutcomesError(f"{values.name} {shown} {message}", file, first_row + at)
+            raise OutcomesError(f"{values.name} {shown} {message}", file, first_row + int(values.index[at]))
     return result
 
 

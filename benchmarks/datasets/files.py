@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -66,19 +67,51 @@ def csv_batches(
     )
     first = 0
     try:
-        with arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(block_size=CSV_BLOCK, use_threads=False),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=convert,
-        ) as batches:
+        with (
+            _QuoteCounter(path) as file,
+            arrow_csv.open_csv(
+                file,
+                read_options=arrow_csv.ReadOptions(block_size=CSV_BLOCK, use_threads=False),
+                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+                convert_options=convert,
+            ) as batches,
+        ):
             for batch in batches:
                 yield first, batch.to_pandas()
                 first += batch.num_rows
+            odd = file.quotes % 2
     except (pa.ArrowInvalid, OSError) as error:
         counted = _CSV_ROW.search(str(error))
         row = int(counted.group(1)) - 2 if counted else None  # arrow counts from 1, the header included
         raise OutcomesError(f"cannot be read as CSV: {_first_line(error)}", path, row) from error
+    if odd and _ends_in_quotes(path):
+        raise OutcomesError(
+            "ends inside quotes: the file was cut off, or a quote is missing", path, first - 1
+        )
+
+
+class _QuoteCounter(FileIO):
+    """A file that counts the quotes that are read from it: arrow takes the end of the file for a closing one."""
+
+    quotes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        found = super().read(-1 if size is None else size)
+        self.quotes += found.count(b'"')
+        return found
+
+
+def _ends_in_quotes(path: Path) -> bool:
+    """Whether the last quote is open, by the slower reader that tells."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            for _ in rows:
+                pass
+        except csv.Error as error:
+            return "unexpected end" in str(error)
+    return False
 
 
 def csv_header(path: Path) -> list[str]:
@@ -152,21 +185,24 @@ def facts_beside(folder: Path) -> dict[str, ModelFacts]:
 
 
 def check_file(path: Path) -> None:
-    """Raises `OutcomesError` unless the file is there and holds anything."""
+    """Raises `OutcomesError` unless it is there, a file, and holds anything."""
     if not path.is_file():
-        raise OutcomesError("does not exist", path)
+        raise OutcomesError("is no file" if path.exists() else "does not exist", path)
     if not path.stat().st_size:
         raise OutcomesError("is empty", path)
 
 
 def check_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> None:
-    """Raises `OutcomesError` naming the columns that are missing, and those there are."""
+    """Raises `OutcomesError` naming the columns that are missing, and those there are; or any that is there twice."""
     missing = [name for name in needed if name not in names]
     if missing:
         there = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
         raise OutcomesError(
             f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)} (there are: {there})", path
         )
+    twice = [name for name in needed if list(names).count(name) > 1]
+    if twice:
+        raise OutcomesError(f"has two columns called {', '.join(twice)}", path)
 
 
 def field(record: dict[str, Any], name: str, path: Path, row: int) -> Any:

@@ -86,11 +86,11 @@ def read(path: Path) -> Outcomes:
     columns = ["row", "prompt_id", "text", "model", "score", "input_tokens", "output_tokens", "cost"]
     with opened(str(path)) as connection:
         for batch in connection.execute(query).partitions():
-            frame = pd.DataFrame([tuple(row) for row in batch], columns=columns).assign(dataset="gateway")
-            kept = frame[frame["text"].notna()]
+            frame = pd.DataFrame([tuple(row) for row in batch], columns=columns).set_index("row")
+            kept = frame[frame["text"].notna()].assign(dataset="gateway")
             collector.note("outcomes", "the text of their prompt was not stored", len(frame) - len(kept))
-            collector.prompts(kept, path, int(frame["row"].iloc[0]))
-            collector.outcomes(kept, path, int(frame["row"].iloc[0]))
+            collector.prompts(kept, path)
+            collector.outcomes(kept, path)
     return collector.finish()
 
 

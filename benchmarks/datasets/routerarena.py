@@ -36,15 +36,14 @@ def read(path: Path) -> Outcomes:
     folder = path if path.is_dir() else path.parent
     collector = Collector(path.resolve().name if path.is_dir() else path.stem, "average", wordings="first")
     for file in files:
-        rows: list[dict[str, Any]] = []
-        first = 0
+        rows: dict[int, dict[str, Any]] = {}
         for row, record in json_lines(file):
             if len(rows) == BATCH_ROWS:
-                _add(collector, rows, file, first)
-                rows, first = [], row
-            rows.append(_row(record, file, row))
+                _add(collector, rows, file)
+                rows = {}
+            rows[row] = _row(record, file, row)
         if rows:
-            _add(collector, rows, file, first)
+            _add(collector, rows, file)
     return collector.finish({**_prices(folder), **facts_beside(folder)})
 
 
@@ -78,10 +77,10 @@ def _row(record: dict[str, Any], file: Path, row: int) -> dict[str, Any]:
     }
 
 
-def _add(collector: Collector, rows: list[dict[str, Any]], file: Path, first: int) -> None:
-    frame = pd.DataFrame(rows)
-    collector.prompts(frame, file, first)
-    collector.outcomes(frame, file, first)
+def _add(collector: Collector, rows: dict[int, dict[str, Any]], file: Path) -> None:
+    frame = pd.DataFrame(list(rows.values()), index=list(rows))
+    collector.prompts(frame, file)
+    collector.outcomes(frame, file)
 
 
 def _prices(folder: Path) -> dict[str, ModelFacts]:

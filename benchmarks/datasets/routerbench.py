@@ -78,7 +78,7 @@ def _batches(table: Path) -> Iterator[tuple[int, pd.DataFrame]]:
         )
     frame = frame[[*NEEDED, *models, *(model + COST for model in models)]].reset_index(drop=True)
     for first in range(0, len(frame), BATCH_ROWS):
-        yield first, frame.iloc[first : first + BATCH_ROWS]
+        yield first, frame.iloc[first : first + BATCH_ROWS].reset_index(drop=True)
 
 
 def _turns(prompt: object) -> str:

@@ -42,10 +42,10 @@ def read(path: Path) -> Outcomes:
         records = [_row(record, file, row, texts) for row, record in json_lines(file)]
         if not records:
             raise OutcomesError("is empty", file)
-        frame = pd.DataFrame(records)
-        for row, score in zip(frame["row"], frame["score"], strict=True):
-            if not -1 <= score <= 1:
-                raise OutcomesError(f"score {score} is not in [-1, 1]", file, int(row))
+        frame = pd.DataFrame(records).set_index("row")
+        for record in records:
+            if not -1 <= record["score"] <= 1:
+                raise OutcomesError(f"score {record['score']} is not in [-1, 1]", file, record["row"])
         frame["score"] = (frame["score"] + 1) / 2
         collector.prompts(frame[frame["text"].notna()], file)
         collector.outcomes(frame, file)

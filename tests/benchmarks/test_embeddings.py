@@ -90,6 +90,13 @@ def test_ready_embeddings_of_something_else_are_refused(tmp_path):
     native(tmp_path, outcomes, vectors[:-1])
     with pytest.raises(OutcomesError, match=r"has shape \(39, 16\), expected \(40, 16\)"):
         embeddings.pooled(outcomes, backbone, tmp_path, folder=tmp_path, progress=False)
+    vectors[13] = np.nan
+    native(tmp_path, outcomes, vectors)
+    with pytest.raises(OutcomesError, match=r"minilm\.npy row 13: is not finite"):
+        embeddings.pooled(outcomes, backbone, tmp_path, folder=tmp_path, progress=False)
+    (tmp_path / "minilm.npy").write_bytes(b"no array")
+    with pytest.raises(OutcomesError, match=r"minilm\.npy: cannot be read as an array"):
+        embeddings.pooled(outcomes, backbone, tmp_path, folder=tmp_path, progress=False)
 
 
 def test_the_value_models_own_embeddings_are_kept_by_its_version(tmp_path):

@@ -156,6 +156,7 @@ def test_what_cannot_be_used_is_counted(tmp_path):
         ("outcomes", {"score": [1, 1, -0.1, 1, 1, 1]}, r"row 2: score -0\.1"),
         ("outcomes", {"score": ["1", "1", "good", "1", "1", "1"]}, r"row 2: score 'good' is not a number"),
         ("outcomes", {"cost_usd": [1, 1, 1, 1, -1, 1]}, r"row 4: cost -1"),
+        ("outcomes", {"cost_usd": [None, pd.Timestamp(0)] * 3}, r"row 1: cost Timestamp\(.* is not a number"),
         ("outcomes", {"cost_usd": [1, 1, 1, 1, 1, np.inf]}, r"row 5: cost inf"),
         (
             "outcomes",
@@ -176,6 +177,14 @@ def test_rows_are_counted_over_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.datasets.files.BATCH_ROWS", 2)
     with pytest.raises(OutcomesError, match="row 3: score 2"):
         read(write(tmp_path / "tiny", outcomes={"score": [1.0, 1, 1, 2, 1, 1]}))
+
+
+def test_a_folder_is_no_file(tmp_path):
+    folder = write(tmp_path / "tiny")
+    (folder / "outcomes.parquet").unlink()
+    (folder / "outcomes.parquet").mkdir()
+    with pytest.raises(OutcomesError, match=r"outcomes\.parquet: is no file"):
+        read(folder)
 
 
 def test_missing_files_and_columns_are_named(tmp_path):

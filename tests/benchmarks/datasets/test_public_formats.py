@@ -347,14 +347,45 @@ def test_bad_csv_is_named_by_file_and_row(tmp_path):
         read(path)
 
 
+def test_a_csv_that_was_cut_off_inside_quotes_is_named(tmp_path):
+    """arrow would take the end of the file for a closing quote, and what is left of the text for the text."""
+    path = tmp_path / "mmlu_x.csv"
+    path.write_text('prompt,m,n\n"one, two",1,0\n"3"" pipe",0,1\n')
+    assert read(path).texts == ["one, two", '3" pipe']
+    path.write_text('prompt,m,n\n"one",1,0\n4" pipe,0,1\n')  # odd, and no quote is open
+    assert read(path).texts == ["one", '4" pipe']
+    path.write_text('m,n,prompt\n1,0,one\n0,1,"the quick bro')
+    with pytest.raises(OutcomesError, match=r"mmlu_x\.csv row 1: ends inside quotes"):
+        read(path)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("prompt_id,model_name,label,label,prompt\n1,m,1,0,One\n")
+    with pytest.raises(OutcomesError, match=r"train\.csv: has two columns called label"):
+        read(path)
+
+
+def test_rows_are_those_of_the_file_where_prompts_repeat(tmp_path):
+    """EmbedLLM has a row for each model: a prompt's first is all that is looked at."""
+    path = tmp_path / "train.csv"
+    rows = [f"{prompt},{model},1,Text {prompt}" for prompt in "abc" for model in "mno"]
+    path.write_text("\n".join(["prompt_id,model_name,label,prompt", *rows[:7], "c,x,1,Another", *rows[7:]]))
+    with pytest.raises(OutcomesError, match=r"row 7: prompt 'c' came before with another text"):
+        read(path)
+    path.write_text("\n".join(["prompt_id,model_name,label,prompt", *rows[:7], ",x,1,Text c"]))
+    with pytest.raises(OutcomesError, match=r"row 7: prompt_id is missing"):
+        read(path)
+
+
 def test_bad_json_is_named_by_file_and_row(tmp_path):
     (tmp_path / "prompt_dict.json").write_text('{"math_1": "One"}')
     path = tmp_path / "train.jsonl"
     path.write_bytes(b'{"id": 1}\n')
     with pytest.raises(OutcomesError, match=r"train\.jsonl row 0: 'dataset' is missing"):
         read(path)
-    path.write_bytes(b"[1]\n")
-    with pytest.raises(OutcomesError, match="row 0: is not a JSON object"):
+    path.write_bytes(b"\n\n[1]\n")
+    with pytest.raises(OutcomesError, match="row 2: is not a JSON object"):
         read(path)
     path.write_bytes(b'{"id": "\xff"}\n')
     with pytest.raises(OutcomesError, match="row 0: is not JSON in UTF-8"):
