@@ -1,7 +1,8 @@
 """`router-bench cold-start`: how well a router knows a NEW model, by the number of its outcomes that it was shown.
 
 Split "models": a quarter of the models is left out of training and then introduced with 0, 8, 32, … outcomes each on
-training prompts, the fewer among the more. What is measured is on test prompts and on the left-out models alone.
+training prompts, the fewer among the more, up to as many as there are. What is measured is on test prompts and on the
+left-out models alone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from benchmarks.baselines.base import Router
+    from benchmarks.baselines.base import Router, Table
     from benchmarks.cells import Material
     from benchmarks.settings import Settings
     from benchmarks.splits import Split
@@ -43,6 +44,9 @@ class ColdPoint(Entry):
     """Means over the seeds with this many outcomes of each new model."""
 
     outcomes: int
+    shown: float = Field(
+        description="what a new model really had: some have fewer outcomes than are asked for"
+    )
     auc: float | None = Field(description="intra-context, of the new models")
     auc_interval: Interval | None = Field(description="95%, bootstrap over test prompts")
     mse: float | None
@@ -77,6 +81,7 @@ class ColdStart(Entry):
 class Trial:
     """One router under one seed with one number of outcomes."""
 
+    shown: float  # outcomes of a new model
     auc: NDArray[np.float64]  # (R,): measured, then redraws
     mse: NDArray[np.float64]
     accuracy: float
@@ -93,6 +98,7 @@ def measure(
     """Every router on one dataset, added to `found` when it is done."""
     routers = sweep.router_names(settings)
     material = sweep.embed(dataset.outcomes, dataset.path, settings, routers)
+    sizes = possible(dataset, sizes)
     factories = {**REGISTRY, **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
     for name in routers:
         takes, trials, errors = False, defaultdict(list), {}
@@ -121,6 +127,16 @@ def measure(
         )
 
 
+def possible(dataset: sweep.Dataset, sizes: Sequence[int]) -> list[int]:
+    """The sizes that there are outcomes for; in place of larger ones, all that a new model has."""
+    observed = ~np.isnan(dataset.outcomes.scores)
+    most = min(
+        int(observed[np.ix_(divided.train, divided.test_models)].sum(axis=0).max())
+        for divided in dataset.splits
+    )
+    return sorted({min(size, most) for size in sizes})
+
+
 def _trials(
     router: Router, material: Material, divided: Split, sizes: Sequence[int]
 ) -> Iterator[tuple[int, Trial | str]]:
@@ -128,12 +144,9 @@ def _trials(
     train, validation = material.table(divided.train), material.table(divided.validation)
     if not router.takes_new_models:
         fitted = cells.introduce(router, train, validation, divided, max(sizes))
-        yield (
-            max(sizes),
-            _trial(
-                router, material, divided, fitted.order[divided.test_models], fitted.cost_scale, fitted.fit_s
-            ),
-        )
+        seen = cells.shown(train, divided, max(sizes))
+        columns = fitted.order[divided.test_models]
+        yield max(sizes), _trial(router, material, divided, columns, seen, fitted.fit_s)
         return
     known = divided.train_models
     router.fit(train.take(models=known), validation.take(models=known), divided.seed)
@@ -145,8 +158,8 @@ def _trials(
         try:
             introduced.add_models(cells.context_of(seen, divided.test_models))
             seconds = time.perf_counter() - started
-            yield size, _trial(introduced, material, divided, columns, cost_scale(seen), seconds)
-        except Exception as error:  # some need one outcome at least: the size is listed without a figure
+            yield size, _trial(introduced, material, divided, columns, seen, seconds)
+        except Exception as error:  # one size must not end the others: it is listed without a figure
             yield size, f"{type(error).__name__}: {error}"
 
 
@@ -155,7 +168,7 @@ def _trial(
     material: Material,
     divided: Split,
     columns: NDArray[np.intp],
-    scale: float,
+    seen: Table,
     seconds: float,
 ) -> Trial:
     outcomes, models = material.outcomes, divided.test_models
@@ -165,14 +178,16 @@ def _trial(
     weights = np.concatenate([np.ones((1, len(divided.test))), drawn])
     quality = metrics.prediction_quality(prediction.success, scores, weights)
     complete = summary.complete_rows(outcomes, divided.test, models)
-    right = metrics.picked(scores, router.route(prediction, 1.0, scale))[complete]
-    return Trial(quality["auc"], quality["mse"], float(right.mean()), seconds)
+    right = metrics.picked(scores, router.route(prediction, 1.0, cost_scale(seen)))[complete]
+    shown = float(seen.observed[:, models].sum(axis=0).mean())
+    return Trial(shown, quality["auc"], quality["mse"], float(right.mean()), seconds)
 
 
 def _point(size: int, trials: Sequence[Trial]) -> ColdPoint:
     auc = np.mean([trial.auc for trial in trials], axis=0)
     return ColdPoint(
         outcomes=size,
+        shown=float(np.mean([trial.shown for trial in trials])),
         auc=results.known(float(auc[0])),
         auc_interval=results.known_interval(metrics.interval(auc[1:])),
         mse=results.known(float(np.mean([trial.mse[0] for trial in trials]))),
@@ -192,14 +207,14 @@ def write(found: ColdStart, folder: Path) -> None:
     (folder / COLD_START).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
     with (folder / "cold_start.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(("data", "router", "takes_new_models", "outcomes", "auc", "auc_low", "auc_high", "mse",
+        rows.writerow(("data", "router", "takes_new_models", "outcomes", "shown", "auc", "auc_low", "auc_high", "mse",
                        "accuracy", "seconds"))  # fmt: skip
         for data, routers in found.data.items():
             for name, router in routers.items():
                 for point in router.points:
                     ends = point.auc_interval or ("", "")
-                    rows.writerow((data, name, router.takes_new_models, point.outcomes, point.auc, *ends, point.mse,
-                                   point.accuracy, point.seconds))  # fmt: skip
+                    rows.writerow((data, name, router.takes_new_models, point.outcomes, point.shown, point.auc, *ends,
+                                   point.mse, point.accuracy, point.seconds))  # fmt: skip
     from benchmarks import plots
 
     plots.cold_start(found, folder)
@@ -251,16 +266,21 @@ def command(options: Mapping[str, Any], sizes: str | None) -> None:
             typer.echo(f"router-bench: {line}", err=True)
         raise typer.Exit(1) from None
     show(found, console)
+    failed = any(router.errors for routers in found.data.values() for router in routers.values())
     console.print(f"see {chosen.out / 'cold_start.csv'} and the picture beside it", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def show(found: ColdStart, console: Console) -> None:
-    """AUC by number of outcomes, one row a router."""
-    from rich.table import Table
+    """AUC by number of outcomes, one row a router, and what failed."""
+    from rich.markup import escape
+    from rich.table import Column, Table
 
     for data, routers in found.data.items():
         sizes = sorted({point.outcomes for router in routers.values() for point in router.points})
-        table = Table("AUC with", *map(str, sizes), "seconds", title=data, box=None, title_justify="left")
+        heads = [Column("AUC with", no_wrap=True), *(Column(str(size)) for size in sizes), Column("seconds")]
+        table = Table(*heads, title=escape(data), title_justify="left", box=None, pad_edge=False)
         for name, router in routers.items():
             auc = {point.outcomes: point.auc for point in router.points}
             seconds = f"{router.points[-1].seconds:.2f}" if router.points else "–"
@@ -270,3 +290,7 @@ def show(found: ColdStart, console: Console) -> None:
                 seconds if router.takes_new_models else f"{seconds} refit",
             )
         console.print(table)
+        for name, router in routers.items():
+            for size, error in router.errors.items():
+                what = "fit" if size == "fit" else f"{size} outcomes"
+                console.print(f"[red]failed[/red]: {name}, {what}: {escape(error)}", soft_wrap=True)

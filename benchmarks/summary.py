@@ -73,6 +73,11 @@ def check(outcomes: Outcomes, split: Split) -> None:
     """Raise `OutcomesError` when too few test prompts have an outcome of every model."""
     for columns in fleets(split, len(outcomes.models)).values():
         whole = int(complete_rows(outcomes, split.test, columns).sum())
+        if len(split.test) < LEAST_PROMPTS:
+            raise OutcomesError(
+                f"{outcomes.name}: {len(split.test)} test prompts (seed {split.seed}) of {len(outcomes.texts)} are too "
+                f"few, {LEAST_PROMPTS} are needed; more prompts would do, or a larger --test-size"
+            )
         if whole < LEAST_PROMPTS:
             missing = np.isnan(outcomes.scores[np.ix_(split.test, columns)]).mean(axis=0)
             worst = [outcomes.models[columns[m]].name for m in np.argsort(-missing)[:3]]

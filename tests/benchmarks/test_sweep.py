@@ -241,17 +241,33 @@ def test_a_cold_start_grows_with_what_is_shown(world):
     assert [point.outcomes for point in refitted.points] == [32]
     assert router.points[2].mse < router.points[0].mse
     assert router.points[2].auc == 0.5  # a mean tells no prompt from another
+    assert [point.shown for point in router.points] == [0, 8, 32]
     assert router.outcomes_needed == 0
     assert refitted.points[0].seconds > 0
     assert found.new_models == {"a": 2}
     for name in ("cold_start.json", "cold_start.csv", "cold_start-a.png", "cold_start-a.svg"):
         assert (world.out / name).is_file()
-    assert (
-        "fit"
-        in cold_start.run(replace(world_of_models(world), routers=("broken",)), (8,), "", QUIET)
-        .data["a"]["broken"]
-        .errors
-    )
+
+
+def test_a_cold_start_shows_no_more_than_there_is(world):
+    """120 prompts, of which 72 are training prompts; some pairs are missing."""
+    found = cold_start.run(world_of_models(world), (8, 64, 256, 1024), "", QUIET)
+    points = found.data["a"]["v0-1024"].points
+    assert [point.outcomes for point in points[:2]] == [8, 64]
+    (last,) = points[2:]
+    assert 64 < last.outcomes <= 80
+    assert last.shown <= last.outcomes
+    assert [point.outcomes for point in found.data["a"]["refitted"].points] == [last.outcomes]
+
+
+def test_a_router_that_fails_a_cold_start_is_listed(world, monkeypatch, tmp_path):
+    settings = replace(world_of_models(world), routers=("broken",))
+    found = cold_start.run(settings, (8,), "", QUIET)
+    assert list(found.data["a"]["broken"].errors) == ["fit"]
+    monkeypatch.setattr(cold_start, "run", lambda *_: found)
+    said = CliRunner().invoke(app, ["cold-start", "--data", "a", "--out", str(tmp_path)])
+    assert said.exit_code == 1
+    assert "failed: broken, fit" in said.output
 
 
 def world_of_models(settings):
