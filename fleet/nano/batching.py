@@ -93,7 +93,6 @@ class Batcher:
             self._next()
 
     def _drop_cancelled(self) -> None:
-        self.waiting = deque(sequence for sequence in self.waiting if not sequence.cancelled)
         for row in reversed(range(len(self.running))):
             if self.running[row].cancelled:
                 self._leave(row)
@@ -103,6 +102,9 @@ class Batcher:
         joined: list[Running] = []
         longest = 0
         while self.waiting and len(self.running) + len(joined) < self._most_rows:
+            if self.waiting[0].cancelled:
+                self.waiting.popleft()
+                continue
             longest = max(longest, len(self.waiting[0].prompt))
             if joined and longest * (len(joined) + 1) > PREFILL_TOKENS:
                 break

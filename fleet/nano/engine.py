@@ -153,7 +153,8 @@ class Engine:
     def load_of(self, model: str) -> tuple[int, int]:
         """How many replies of a model run, and how many wait."""
         batcher = self._batchers[model]
-        arriving = sum(name == model for name, _ in list(self._arrivals))
+        with self._change:
+            arriving = sum(name == model for name, _ in self._arrivals)
         return len(batcher.running), len(batcher.waiting) + arriving
 
     def close(self) -> None:
