@@ -108,6 +108,63 @@ def crash(
 
 
 @app.command()
+def load(
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CMD",
+            help="Starts the gateway, with {port}, {upstream}, {model}, {key}. Default: our own.",
+        ),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="A gateway that runs already, before --mock-port.")] = None,
+    pid: Annotated[int | None, typer.Option(min=1, help="Its process, to see what it uses.")] = None,
+    versus: Annotated[
+        str | None, typer.Option(metavar="CMD", help="Starts a second one; rounds alternate.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="The model to ask for.")] = "auto",
+    versus_model: Annotated[str | None, typer.Option(help="Of the second. Default: as --model.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="ROUTER_BENCH_KEY", help="The caller's key.")] = None,
+    versus_key: Annotated[
+        str | None,
+        typer.Option(envvar="ROUTER_BENCH_VERSUS_KEY", help="Of the second. Default: as --key."),
+    ] = None,
+    concurrency: Annotated[
+        str | None, typer.Option(help="Closed loop: clients at a time, with commas. Default: 1,8.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Open loop instead: requests a second, with commas.")
+    ] = None,
+    arrivals: Annotated[str, typer.Option(help="Open loop: poisson or even.")] = "poisson",
+    requests: Annotated[int | None, typer.Option(min=1, help="Of each round, instead of --duration.")] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds of each round. Default: 5.")
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Stream the replies.")] = False,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="About how long prompts are.")] = 50,
+    same_prompt: Annotated[
+        bool, typer.Option("--same-prompt", help="One prompt again and again. Default: all distinct.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds: the mock alone, the gateway, the second.")] = 3,
+    starts: Annotated[int, typer.Option(min=1, help="Cold starts of each gateway.")] = 1,
+    contexts: Annotated[int, typer.Option(min=0, help="Our own: outcomes in each model's context.")] = 0,
+    warm_up: Annotated[int, typer.Option(min=0, help="Requests before each measurement.")] = 20,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one reply.")] = 60.0,
+    start_timeout: Annotated[float, typer.Option(min=1, help="Seconds for a gateway to start.")] = 120.0,
+    tokens: Annotated[int, typer.Option(min=1, help="The mock: tokens of a reply.")] = 200,
+    first_byte_ms: Annotated[float, typer.Option(min=0, help="The mock: wait before a reply.")] = 0.0,
+    chunk_ms: Annotated[float, typer.Option(min=0, help="The mock: wait for each token.")] = 0.0,
+    mock_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The mock's port. Default: a free one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
+) -> None:
+    """A gateway under load before a mock upstream: latency added, requests/s, CPU, memory, cold start."""
+    from benchmarks.load import run
+
+    run({name: value for name, value in locals().items() if name != "run"})
+
+
+@app.command()
 def datasets() -> None:
     """Datasets that --data knows by name, the formats it reads, and what is here already."""
     from benchmarks.datasets.commands import show
