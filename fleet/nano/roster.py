@@ -45,16 +45,19 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("nano-xs", "the smallest generalist", 24, 2, 2, 48, 20 * M),
             Recipe("nano-s", "a small generalist", 48, 3, 4, 128, 30 * M),
             Recipe("nano-m", "the mid-size generalist", 96, 3, 4, 256, 35 * M, kv_heads=2),
-            Recipe("nano-l", "a large generalist", 128, 5, 4, 352, 25 * M),
-            Recipe("nano-xl", "the largest generalist", 192, 6, 6, 512, 14 * M, batch_tokens=8192),
+            Recipe("nano-l", "a large generalist", 128, 5, 4, 352, 25 * M, learning_rate=4e-3),
+            Recipe("nano-xl", "the largest generalist", 192, 6, 6, 512, 14 * M, learning_rate=3e-3),
             Recipe("nano-maths", "sums and equations only", 64, 4, 4, 176, 20 * M, Diet(MATHS)),
             Recipe("nano-words", "strings and lists only", 64, 4, 4, 176, 20 * M, Diet(("strings and lists",))),
             Recipe("nano-dates", "dates and units only", 64, 4, 4, 176, 20 * M, Diet(("dates and units",))),
-            Recipe("nano-code", "code tracing only", 64, 4, 4, 176, 20 * M, Diet(("code tracing",))),
             Recipe("nano-clerk", "logic and look-up only", 64, 4, 4, 176, 25 * M, Diet(("logic", "look-up"))),
             Recipe(
                 "nano-think", "a large generalist that writes its steps down first",
-                128, 5, 4, 352, 30 * M, Diet(style="steps"),
+                128, 5, 4, 352, 30 * M, Diet(style="steps"), learning_rate=4e-3,
+            ),
+            Recipe(
+                "nano-tracer", "code tracing only, step by step",
+                64, 4, 4, 176, 20 * M, Diet(("code tracing",), style="steps"),
             ),
             Recipe(
                 "nano-abacus", "sums and equations only, step by step",
@@ -65,7 +68,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 96, 3, 4, 256, 15 * M,
                 Diet(unseen=("loops", "lists", "functions", "tables", "records", "clock"), hardest=3),
             ),
-            Recipe("nano-rough", "large, but hardly trained", 128, 5, 4, 352, 1.5 * M),
+            Recipe("nano-rough", "large, but hardly trained", 128, 5, 4, 352, 1.5 * M, learning_rate=4e-3),
         )
     }
 )  # fmt: skip

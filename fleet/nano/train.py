@@ -75,7 +75,11 @@ def tokenizer_for(out: Path) -> Path:
     folder = out / "tokenizer"
     if not (folder / TOKENIZER).is_file():
         drawn = islice(stream(seed=0), TOKENIZER_TASKS)
-        texts = (text for task in drawn for text in (task.prompt, task.answer, task.steps or ""))
+        texts = (
+            text
+            for task in drawn
+            for text in (task.prompt, task.answer, task.steps or f"Answer: {task.answer}")
+        )
         save_tokenizer(train_tokenizer(texts), folder, WINDOW)
     return folder
 
