@@ -100,8 +100,10 @@ def prepare(settings: Settings, path: str) -> Dataset:
         splits, unseen = _splits_unseen(settings, outcomes)
     except NothingUnseenError as reason:
         splits = [split(outcomes, settings.split, settings.test_size, seed) for seed in settings.seeds]
-        unseen = [Exclusion("v0-*", f"{reason.message}; --weights takes others", len(routers))]
-        routers = [name for name in routers if not is_v0(name)]
+        others = [name for name in routers if not is_v0(name)]
+        why = f"{reason.message}; --weights takes others"
+        unseen = [Exclusion("routers v0-*", why, len(routers) - len(others))]
+        routers = others
     outcomes = replace(outcomes, exclusions=(*outcomes.exclusions, *unseen))
     for divided in splits:
         summary.check(outcomes, divided)

@@ -327,6 +327,7 @@ def test_v0_is_not_judged_on_what_its_weights_were_trained_on(world, monkeypatch
     made = results.read(world.out)
     assert set(made.routers) == {"refitted"}
     assert "outcomes of 4 of 4 models" in made.data[0].exclusions[0].why
+    assert made.data[0].exclusions[0].count == 1
 
 
 def test_the_command_line_reaches_the_settings(monkeypatch, tmp_path):
