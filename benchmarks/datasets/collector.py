@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PAIR_BYTES = 24  # of one prompt and model while they are collected
+PAIR_BYTES = (
+    45  # of one prompt and model at the worst moment: 24 while they are collected, 20 of the matrices
+)
 MEMORY_SHARE = 0.4  # of the machine's memory that the matrix may take
 MISSING = {"", "na", "nan", "null", "none", "<na>", "n/a"}
 WORDS = {"true": 1.0, "false": 0.0}
@@ -171,15 +173,18 @@ class Collector:
         self.note("models", "they have no outcome", len(set(facts) - set(self._columns)))
         names = sorted(self._columns)
         models = tuple(facts.get(name) or ModelFacts(name) for name in names)
-        columns = [self._columns[name] for name in names]
-        self._columns = {}
-        for column in columns:
+        shape = len(self._ids), len(names)
+        scores, inputs, outputs = (np.empty(shape, dtype=np.float32) for _ in range(3))
+        recorded = np.empty(shape)
+        for m, name in enumerate(names):
+            column = self._columns.pop(
+                name
+            )  # let go of, one by one: columns and matrices never lie side by side
             column.grow(len(self._ids))
-        scores, inputs, outputs, recorded = (
-            np.stack([getattr(column, kind)[: len(self._ids)] for column in columns], axis=1)
-            for kind in ("score", "input_tokens", "output_tokens", "cost")
-        )
+            scores[:, m], recorded[:, m] = column.score[: shape[0]], column.cost[: shape[0]]
+            inputs[:, m], outputs[:, m] = column.input_tokens[: shape[0]], column.output_tokens[: shape[0]]
         priced = price(models, scores, recorded, inputs, outputs, self._texts)
+        del recorded
         notes = [Exclusion(what, why, count) for (what, why), count in self._counts.items()]
         whole = Outcomes(
             self._name, self._ids, self._texts, self._datasets, models, scores, priced.costs, inputs, outputs,

@@ -61,7 +61,6 @@ def price(
     observed = ~np.isnan(scores)
     wanted = np.flatnonzero(observed.any(axis=0)).tolist()
     dollars = _in_dollars(models, observed, recorded, input_tokens, output_tokens, texts)
-    ratios, kind = _by_parameters(models, observed, output_tokens)
     sized = [m for m in wanted if models[m].parameters]
     if len(dollars.covered) == len(wanted) or (
         len(sized) < len(wanted) and len(dollars.covered) >= max(len(sized), math.ceil(len(wanted) / 2))
@@ -76,6 +75,7 @@ def price(
         mostly = 2 * dollars.recorded >= dollars.pairs
         return Priced(dollars.costs, "recorded" if mostly else "tokens x price", dollars.covered, notes)
     if len(sized) >= math.ceil(len(wanted) / 2):
+        ratios, kind = _by_parameters(models, observed, output_tokens)
         left = [m for m in wanted if m not in sized]
         return Priced(ratios, kind, sized, _left_out(models, left, "their number of parameters is unknown"))
     note = Exclusion(

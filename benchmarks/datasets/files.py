@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BATCH_ROWS = 65_536
-CSV_BLOCK = 64 * 2**20  # bytes; the longest row must fit in one
+BATCH_BYTES = 32 * 2**20  # of a parquet file, uncompressed: long texts come in fewer rows
+READ_BYTES = 2**20  # of a column of a parquet file, at a time: its row groups may be as large as the file
+SIZED_GROUPS = 64  # row groups that tell how large a row is
+CSV_BLOCK = 16 * 2**20  # bytes; the longest row must fit in one, and arrow reads some thirty ahead
 CSV_FIELD = 2**30
 
 _CSV_ROW = re.compile(r"Row #(\d+)")
@@ -37,12 +40,12 @@ def parquet_batches(
 
     check_file(path)
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
             names = file.schema_arrow.names
             check_columns(path, names, needed)
             chosen = [*needed, *(name for name in wanted if name in names), *nested]
             first = 0
-            for batch in file.iter_batches(BATCH_ROWS, columns=chosen):
+            for batch in file.iter_batches(_rows_at_once(file.metadata, chosen), columns=chosen):
                 yield first, _valid_frame(path, batch, first)
                 first += batch.num_rows
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
@@ -210,6 +213,21 @@ def field(record: dict[str, Any], name: str, path: Path, row: int) -> Any:
     if name not in record:
         raise OutcomesError(f"{name!r} is missing", path, row)
     return record[name]
+
+
+def _rows_at_once(metadata: Any, chosen: Sequence[str]) -> int:
+    """As many rows as `BATCH_BYTES` hold of these columns (or fields), by what the file says of itself."""
+    size = rows = 0
+    for number in range(min(SIZED_GROUPS, metadata.num_row_groups)):
+        group = metadata.row_group(number)
+        rows += group.num_rows
+        columns = (group.column(c) for c in range(group.num_columns))
+        size += sum(
+            column.total_uncompressed_size
+            for column in columns
+            if any(f"{column.path_in_schema}.".startswith(f"{name}.") for name in chosen)
+        )
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES * rows / size) if size else BATCH_ROWS))
 
 
 def _valid_frame(path: Path, batch: Any, first: int) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.datasets import collector
+from benchmarks.datasets import collector, files
 from benchmarks.outcomes import OutcomesError, read
 
 PROMPTS = {"prompt_id": ["a", "b", "c"], "dataset": ["x", "x", "y"], "text": ["A" * 8, "B" * 12, "C"]}
@@ -177,6 +177,22 @@ def test_rows_are_counted_over_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.datasets.files.BATCH_ROWS", 2)
     with pytest.raises(OutcomesError, match="row 3: score 2"):
         read(write(tmp_path / "tiny", outcomes={"score": [1.0, 1, 1, 2, 1, 1]}))
+
+
+def test_long_texts_come_in_fewer_rows(tmp_path, monkeypatch):
+    """Whatever the row groups are: here all rows are in one, as some writers leave them."""
+    path = tmp_path / "prompts.parquet"
+    texts = [f"{number} " + "long " * 200 for number in range(50)]
+    pd.DataFrame({"prompt_id": range(50), "text": texts, "other": ["x" * 5000] * 50}).to_parquet(path)
+    monkeypatch.setattr(files, "BATCH_BYTES", 10_000)
+    batches = list(files.parquet_batches(path, ["prompt_id", "text"]))
+    assert [text for _, frame in batches for text in frame["text"]] == texts
+    assert 5 < len(batches) < 50
+    assert [first for first, _ in batches] == [
+        sum(len(f) for _, f in batches[:i]) for i in range(len(batches))
+    ]
+    (_, numbers), *others = files.parquet_batches(path, ["prompt_id"])
+    assert (len(numbers), others) == (50, [])
 
 
 def test_a_folder_is_no_file(tmp_path):
