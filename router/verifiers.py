@@ -54,7 +54,9 @@ def grade(verifier: str, reply: str, answer: str) -> float:
 
 # Text
 
-_LEAD = re.compile(r".*\b(?:answer|result|output|solution)\b(?: is|:|=)+\s*|.*?:\s+|.*\s=\s+", re.IGNORECASE)
+_LEAD = re.compile(
+    r".*\b(?:answer|result|output|solution)\b(?: is\b|:|=)+\s*|.*?:\s+|.*\s=\s+", re.IGNORECASE
+)
 _FENCE = re.compile(r"^\s*```\w*\s*$")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _BOLD = re.compile(r"(\*\*|__|`)(.+?)\1")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fleet.scripted import calculation, code, logic, lookup, measures, text
 from fleet.scripted.mind import Lost, Mind
+from fleet.scripted.reading import plainly
 
 SOLVERS = (
     *code.SOLVERS,
@@ -33,9 +34,10 @@ def attempt(prompt: str, mind: Mind) -> Attempt:
     """Try to solve a prompt. Never raises."""
     if len(prompt) > LONGEST:
         return Attempt(None)
+    heard = plainly(prompt)
     for solve in SOLVERS:
         try:
-            answer = solve(prompt, mind)
+            answer = solve(heard, mind)
         except (Lost, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
             return Attempt(_bluff(prompt, mind), tuple(mind.working), lost=True)
         if answer is not None:

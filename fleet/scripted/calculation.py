@@ -10,6 +10,7 @@ from fleet.scripted.mind import Lost, Mind, shown
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _CHAIN = re.compile(rf"({NUMBER})((?:\s\+\s{NUMBER}|\s-\s{NUMBER})+)")
+_THEN = r"(?:,|\. Since then:)?(?: then)? "
 _TOTAL = re.compile(rf"(?:total of|counted) ((?:{NUMBER}(?:, | and )?){{2,}})")
 _TIMES = re.compile(r"(\d+) (?:times|\*|rows of|trucks carries) (\d+)|[Mm]ultiply (\d+) by (\d+)")
 _OVER = re.compile(
@@ -26,8 +27,8 @@ def number(text: str) -> Fraction:
 
 def sums(text: str, mind: Mind) -> str | None:
     """482 + 917 - 33, in signs or words."""
-    plain = re.sub(r",? (?:plus|add) (?=\d)", " + ", text)
-    plain = re.sub(r",? (?:minus|take away) (?=\d)", " - ", plain)
+    plain = re.sub(rf"{_THEN}(?:plus|add|paid in|won) \$?(?=\d)", " + ", text)
+    plain = re.sub(rf"{_THEN}(?:minus|take away|took out|lost) \$?(?=\d)", " - ", plain)
     chain, listed = _CHAIN.search(plain), _TOTAL.search(text)
     if chain:
         mind.needs("add")
@@ -69,7 +70,7 @@ def shopping(text: str, mind: Mind) -> str | None:
     for count, price in bought:
         line = mind.multiply(number(count), number(price))
         total = mind.add(total, line) if total else line
-    discount = re.search(r"(\d+)% discount", text)
+    discount = re.search(r"(\d+)% (?:discount|off)", text)
     if discount and "percent" in mind.abilities.knows:  # who never learned it overlooks it
         total = mind.subtract(total, mind.multiply(total, number(discount[1]) / 100))
     paid = _PAID.search(text)

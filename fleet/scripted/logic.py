@@ -9,6 +9,7 @@ from fleet.scripted.mind import Lost, Mind
 
 _PAIRS = {
     "taller": "shorter", "older": "younger", "faster": "slower", "heavier": "lighter", "richer": "poorer",
+    "stronger": "weaker",
 }  # fmt: skip
 _MOST = {
     "taller": "tallest",
@@ -16,13 +17,17 @@ _MOST = {
     "faster": "fastest",
     "heavier": "heaviest",
     "richer": "richest",
+    "stronger": "strongest",
 }
 _LEAST = {
     "taller": "shortest", "older": "youngest", "faster": "slowest", "heavier": "lightest", "richer": "poorest",
+    "stronger": "weakest",
 }  # fmt: skip
 _COMPARED = re.compile(rf"(\w+) is ({'|'.join([*_PAIRS, *_PAIRS.values()])}) than (\w+)")
 _ASKED = re.compile(r"the (?:(second|third|fourth) )?(\w+est)\?")
-_RULE = re.compile(r"(?:If|Whenever) ([a-z ]+?), (?:then )?([a-z ]+)\.|([A-Z][a-z ]+?) if ([a-z ]+)\.")
+_RULE = re.compile(
+    r"(?:If|Whenever|Every time) ([a-z ]+?), (?:then )?([a-z ]+)\.|([A-Z][a-z ]+?) if ([a-z ]+)\."
+)
 _OPTION = re.compile(r"^([A-E])\) (.+)$", re.MULTILINE)
 _FACT = re.compile(r"(?:(?<=[.:!?] )|^)([A-Z][a-z ]+)\.(?= |$)")
 _HOLDS = re.compile(r"(\w+) has the (\w+) (\w+)[,.]")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 from fractions import Fraction
 
 from fleet.scripted.mind import Lost, Mind, shown
 
-_HEAD = re.compile(r"^\|? ?item ?[|,].*$", re.MULTILINE)
-_CELL = re.compile(r"[Ww]hat is the (\w+) of ([\w-]+)\?|[Ll]ook up the (\w+) for ([\w-]+) in")
+_HEAD = re.compile(r"^\|? ?(?:item|player|book|guest) ?[|,].*$", re.MULTILINE)
+_CELL = re.compile(r"[Ll]ook up the (\w+) for ([\w-]+) in")
 _EXTREME = re.compile(r"the (highest|lowest) (\w+)")
-_ABOVE = re.compile(r"price (?:is )?above (\d+)")
-_TOWN = re.compile(r"total stock in (\w+)|all rows for (\w+)")
+_ABOVE = re.compile(r"whose (\w+) is (above|below) (\d+)")
+_GROUP = re.compile(r"Add up the (\w+) of all \w+ (?:in|of|on)(?: the| shelf)? (\w+)", re.IGNORECASE)
 _WANTED = re.compile(r"(?:What is the|give me the|Extract the) ([a-zA-Z ]+?)(?: in this message| from:|\.)")
 _CODE = re.compile(r"[A-Z]{2}-\d+")
 _KEYS = re.compile(r"with the keys ([a-z, ]+):|Extract ([a-z, ]+) as JSON")
@@ -43,10 +44,11 @@ def tables(text: str, mind: Mind) -> str | None:
     ]
     mind.needs("tables")
     held = mind.hold(rows, mind.abilities.rows)
-    cell, extreme, above, town = (pattern.search(text) for pattern in (_CELL, _EXTREME, _ABOVE, _TOWN))
+    cell, extreme, above, group = (pattern.search(text) for pattern in (_CELL, _EXTREME, _ABOVE, _GROUP))
+    names, groups = columns[:2]
     if cell:
-        column, item = cell[1] or cell[3], cell[2] or cell[4]
-        at = next((n for n, row in enumerate(held) if row["item"] == item), None)
+        column, name = cell.groups()
+        at = next((n for n, row in enumerate(held) if row[names] == name), None)
         if at is None:
             raise Lost("no such row")
         return held[at if mind.step() else max(0, at - 1)][column]
@@ -54,18 +56,19 @@ def tables(text: str, mind: Mind) -> str | None:
         mind.needs("comparing rows")
         ordered = sorted(held, key=lambda row: int(row[extreme[2]]), reverse=extreme[1] == "highest")
         mind.note(f"the {extreme[1]} {extreme[2]} is {ordered[0][extreme[2]]}")
-        return ordered[0 if mind.step() and mind.step() else 1]["item"]
+        return ordered[0 if mind.step() and mind.step() else 1][names]
     if above:
         mind.needs("counting rows")
-        fits = [row["item"] for row in held if _seen(mind, int(row["price"]) > int(above[1]))]
+        column, side, limit = above[1], (operator.gt if above[2] == "above" else operator.lt), int(above[3])
+        fits = [row[names] for row in held if _seen(mind, side(int(row[column]), limit))]
         mind.note(f"these fit: {', '.join(fits)}")
         return str(len(fits))
-    if town:
+    if group:
         mind.needs("adding rows")
-        total = Fraction(0)
+        total, column = Fraction(0), group[1]
         for row in held:
-            if row["city"] == (town[1] or town[2]):
-                total = mind.add(total, Fraction(row["stock"])) if total else Fraction(row["stock"])
+            if row[groups] == group[2]:
+                total = mind.add(total, Fraction(row[column])) if total else Fraction(row[column])
         return shown(total)
     return None
 

@@ -98,13 +98,14 @@ def _is_leap(year: int) -> bool:
 def weekday(text: str, mind: Mind) -> str | None:
     """A weekday so many days on, or that of a date."""
     named = re.search("|".join(day_name), text)
-    later = re.search(r"in (\d+) days|(\d+) days later", text)
-    if named and later:
+    later, earlier = re.search(r"in (\d+) days", text), re.search(r"(\d+) days ago", text)
+    off_by = later or earlier
+    if named and off_by:
         mind.needs("weekdays")
-        days = Fraction(later[1] or later[2])
+        days = Fraction(off_by[1])
         weeks = Fraction(int(mind.divide(days, Fraction(7))))
         rest = mind.subtract(days, mind.multiply(weeks, Fraction(7)))
-        return day_name[(list(day_name).index(named[0]) + int(rest)) % 7]
+        return day_name[(list(day_name).index(named[0]) + int(rest if later else -rest)) % 7]
     days_named = _days(text)
     if len(days_named) != 1 or not re.search(r"day of the week|weekday", text):
         return None

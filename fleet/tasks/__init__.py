@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 
-from fleet.tasks import algebra, arithmetic, code, logic, lookup, measures, text
+from fleet.tasks import algebra, arithmetic, code, dates, logic, lookup, text, units
 from fleet.tasks.task import Draft, Family, Owner, Split, Task, owner, side
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.name: family
-        for domain in (arithmetic, algebra, text, measures, code, logic, lookup)
+        for domain in (arithmetic, algebra, text, dates, units, code, logic, lookup)
         for family in domain.FAMILIES
     }
 )
 DOMAINS: tuple[str, ...] = tuple(dict.fromkeys(family.domain for family in FAMILIES.values()))
 DIFFICULTIES = (1, 2, 3, 4, 5)
-_TRIES = 200  # draws before a repeated problem is accepted: a small family may have no fresh one left
+_TRIES = 80  # draws before a repeated problem is accepted: a small family may have no fresh one left
 
 __all__ = ["DIFFICULTIES", "DOMAINS", "FAMILIES", "Draft", "Family", "Split", "Task", "generate", "stream"]
 
@@ -73,7 +73,7 @@ def _cells(
 
 
 def _owned(rng: Random, family: Family, difficulty: int, split: Owner) -> Draft:
-    for _ in range(_TRIES):
+    for _ in range(10 * _TRIES):
         draft = family.draw(rng, difficulty)
         if side(family.name, draft.key) == split:
             return draft

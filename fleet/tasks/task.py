@@ -54,11 +54,12 @@ class Draft:
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of task: `draw(rng, difficulty)` writes a new one."""
+    """A kind of task: `draw(rng, difficulty)` writes a new one. `phrases` are its ways of asking, for each question."""
 
     name: str
     domain: str
     draw: Callable[[Random, int], Draft]
+    phrases: tuple[tuple[str, ...], ...] = ()
 
 
 def side(family: str, key: str) -> Owner:

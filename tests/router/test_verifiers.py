@@ -31,6 +31,8 @@ RIGHT = [
     ("list", "3, 5, 9", "3, 5, 9"),
     ("list", "Sorted: [3, 5, 9].", "3, 5, 9"),
     ("list", "The answer is apple, kiwi, and pear.", "apple, kiwi, pear"),
+    ("list", "Answer: island, kiwi", "island, kiwi"),
+    ("exact", "The answer is Isla.", "Isla"),
     ("list", "Here you go:\n- apple\n- kiwi\n- pear", "apple, kiwi, pear"),
     ("list", "1. apple\n2. kiwi", "apple, kiwi"),
     ("date", "2024-04-25", "2024-04-25"),
