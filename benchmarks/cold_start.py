@@ -279,8 +279,9 @@ def show(found: ColdStart, console: Console) -> None:
 
     for data, routers in found.data.items():
         sizes = sorted({point.outcomes for router in routers.values() for point in router.points})
-        heads = [Column("AUC with", no_wrap=True), *(Column(str(size)) for size in sizes), Column("seconds")]
-        table = Table(*heads, title=escape(data), title_justify="left", box=None, pad_edge=False)
+        heads = [Column("", no_wrap=True), *(Column(str(size)) for size in sizes), Column("s", no_wrap=True)]
+        title = escape(f"{data}: AUC by outcomes of each new model, seconds with the most")
+        table = Table(*heads, title=title, title_justify="left", box=None, pad_edge=False)
         for name, router in routers.items():
             auc = {point.outcomes: point.auc for point in router.points}
             seconds = f"{router.points[-1].seconds:.2f}" if router.points else "–"
