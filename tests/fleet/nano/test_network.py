@@ -47,14 +47,14 @@ def test_steps_through_the_cache_equal_the_whole_sequence(folder):
     for more in range(6):
         places = torch.tensor(lengths) + more
         hidden = network.step(all_ids[torch.arange(3), places], places, cache, int(places.max()) + 1)
-        torch.testing.assert_close(hidden, whole[torch.arange(3), places], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(hidden, whole[torch.arange(3), places], atol=2e-4, rtol=1e-3)
 
 
 @torch.inference_mode()
 def test_padding_on_the_right_changes_nothing(folder):
     network = load(folder)
     padded = torch.cat((ids(1, 9), torch.zeros(1, 8, dtype=torch.long)), dim=1)
-    torch.testing.assert_close(network(padded)[:, :9], network(ids(1, 9)))
+    torch.testing.assert_close(network(padded)[:, :9], network(ids(1, 9)), atol=2e-4, rtol=1e-3)
 
 
 def test_saved_and_loaded_weights_are_the_same_to_half_precision(tmp_path):
