@@ -1,6 +1,6 @@
 """What another policy would have earned on logged traffic, from the probabilities that the log recorded.
 
-N requests, M models. With w = π(a|x) / p(a|x) of the model a that answered, p the logging probability:
+N requests, M models. With w = π(a|x) / p(a|x) of the model a that was drawn, p the logging probability:
 
 - inverse propensity (Horvitz and Thompson 1952): mean of w·r;
 - self-normalised (Swaminathan and Joachims 2015): Σ w·r / Σ w;
@@ -8,6 +8,9 @@ N requests, M models. With w = π(a|x) / p(a|x) of the model a that answered, p 
 
 Each is the last with another q: 0, the estimate itself, V0's value. Where the target wants a model that the log could
 not have chosen, or could only so rarely that nothing was learnt of it, no estimate is right: it is refused.
+
+Where the drawn model failed and another answered, the answer is what came of the draw. If any of several may have been
+drawn, w is π over p of all of them together, and q their mean under π.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ class Log:
     chosen: NDArray[np.intp]  # (N,)
     first: NDArray[np.intp]  # (N,) the best by the gateway's own score: chosen, but for exploration
     propensities: Floats  # (N, M)
-    candidates: NDArray[np.bool_]  # (N, M): in the fleet then, able, and not down
+    candidates: NDArray[np.bool_]  # (N, M): in the fleet then, and able
+    drawn: NDArray[np.bool_]  # (N, M): the chosen or, where others failed before it, those
     values: Floats  # (N, M) predicted success, NaN where there is none
     expected_costs: Floats  # (N, M) USD, known before; NaN where the model was no candidate
     cost_scales: Floats  # (N,) USD, the unit of c̃ in that decision; NaN where it cannot be told
@@ -115,8 +119,9 @@ def estimate(
     target, rewards, chosen, chances = target[rows], rewards[rows], log.chosen[rows], log.propensities[rows]
     squares = np.divide(target**2, chances, out=np.zeros_like(target), where=chances > 0).sum(axis=1)
     effective = len(rows) ** 2 / float(squares.sum())
-    at = np.arange(len(rows))
-    weights = target[at, chosen] / chances[at, chosen]
+    drawn = log.drawn[rows]
+    wanted = np.where(drawn, target, 0)
+    weights = wanted.sum(axis=1) / np.where(drawn, chances, 0).sum(axis=1)
     total = float(weights.sum())
     if effective < LEAST_EFFECTIVE or not total:
         enough = math.ceil(len(rows) * LEAST_EFFECTIVE / effective)
@@ -125,6 +130,7 @@ def estimate(
             f"{LEAST_EFFECTIVE:g} are needed: about {enough:,} requests like these)"
         )
     q = _filled(predicted[rows], chosen, rewards, len(log.models))
+    of_drawn = np.where(weights > 0, (wanted * q).sum(axis=1) / np.maximum(wanted.sum(axis=1), TIE), 0.0)
     normalised = float((weights * rewards).sum()) / total
 
     def interval(direct: Floats, residuals: Floats, mean: float | None = None) -> Interval:
@@ -137,7 +143,7 @@ def estimate(
     return Estimate(
         inverse_propensity=interval(nothing, rewards),
         self_normalised=interval(nothing, rewards - normalised, normalised),
-        doubly_robust=interval((target * q).sum(axis=1), rewards - q[at, chosen]),
+        doubly_robust=interval((target * q).sum(axis=1), rewards - of_drawn),
         effective_rows=effective,
         drawn_rows=total**2 / float((weights**2).sum()),
         rows=len(rows),
@@ -182,7 +188,7 @@ def evaluate(log: Log, betas: Sequence[float]) -> list[PolicyEstimate]:
     """The logging policy, with and without exploring, V0 at each β, each model always: estimates, or a refusal."""
     policies = [
         ("as logged", log.propensities),
-        ("as logged without exploring", unexplored(log)),
+        ("without exploring", unexplored(log)),
         *((f"{V0_AT}{beta:g}", greedy(log, beta)) for beta in betas),
         *((f"{ALWAYS}{model}", always(log, model)) for model in log.models),
     ]
@@ -218,7 +224,7 @@ def _supported(log: Log, target: Floats, rows: NDArray[np.intp]) -> tuple[NDArra
     if share > MOST_UNSUPPORTED:
         because = {
             "what it would choose is unknown, since the store has values of success and cost together": unknown,
-            "what it wants was no candidate: not in the fleet then, unable, or down": absent,
+            "what it wants was no candidate: not in the fleet then, or unable": absent,
             "what it wants could not have been chosen, since nothing was explored": impossible,
         }
         why = max(because, key=lambda each: int(because[each].sum()))

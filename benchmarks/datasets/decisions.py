@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FITTING = 1e-6  # by how much recorded probabilities may miss 1, and a share of the cost scale 0 or 1
+FITTING = 1e-6  # by how much a share may miss 0 or 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def read_traffic(reference: str) -> Traffic:
     The router's own decisions, those with an outcome as a log; several outcomes of one decision are averaged.
 
     The probability of every candidate is worked out from the recorded one of the chosen: the gateway takes the best
-    with 1 − ε and otherwise any candidate alike. Raises `OutcomesError`.
+    with 1 − ε and otherwise any candidate alike. Where one failed and another answered, it is the draw that counts,
+    with the answer that came of it: whether a model that was not drawn would have failed, nobody knows. Raises
+    `OutcomesError`.
     """
     scored = (
         select(outcomes.c.decision_id, func.avg(outcomes.c.score).label("score"))
@@ -76,23 +78,25 @@ def read_traffic(reference: str) -> Traffic:
     return found.traffic()
 
 
-def propensities(
-    candidates: Sequence[str], chosen: str, propensity: float, explored: bool
-) -> dict[str, float]:
+def exploration(candidates: int, propensity: float, place: int, failed: int = 0) -> float:
     """
-    Every candidate's probability, from the chosen one's: candidates in rank, the best first.
+    ε, from the recorded propensity of who answered: the best has 1 − ε + ε/K, any other of the K candidates ε/K.
 
-    The best has 1 − ε + ε/K and every other ε/K of the K candidates. Raises ValueError where no ε fits.
+    `place` is the rank of who answered, from 0. After failures it is the best of the others, and has what the failed
+    ones had as well: 1 − ε·(K − 1 − failed)/K. Raises ValueError where no ε in [0, 1] fits.
     """
-    others = len(candidates) - 1
-    if explored and chosen != candidates[0]:
-        each, best = propensity, 1 - others * propensity
+    others = candidates - 1 - failed
+    if place > 0 and not failed:
+        found = propensity * candidates
+    elif others > 0:
+        found = (1 - propensity) * candidates / others
+    elif propensity == 1 and not failed:
+        found = 0.0  # the only candidate
     else:
-        each, best = (1 - propensity) / others if others else 0.0, propensity
-    if not (0 <= each <= best + FITTING and abs(others * each + best - 1) < FITTING):
-        raise ValueError(f"a propensity of {propensity:g} does not fit {len(candidates)} candidates")
-    first = candidates[0] if explored else chosen
-    return {**dict.fromkeys(candidates, each), first: best}
+        raise ValueError("nobody else was left: any exploration fits")
+    if not -FITTING < found < 1 + FITTING:
+        raise ValueError(f"a propensity of {propensity:g} does not fit {candidates} candidates")
+    return min(1.0, max(0.0, found))
 
 
 class _Reading:
@@ -114,32 +118,38 @@ class _Reading:
         try:
             why = self._take(row)
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            why = "the record of their candidates cannot be read, or does not fit their propensity"
+            why = "what was recorded does not tell how the model was drawn"
         if why is not None:
             self.left_out[why] += 1
 
     def _take(self, row: Any) -> str | None:
         if row.reason == "pinned":
             return "the caller named the model"
-        candidates = [each for each in row.candidates if each.get("excluded") is None]
+        candidates = [
+            each for each in row.candidates if each.get("excluded") is None or each["score"] is not None
+        ]
         names = [each["model"] for each in candidates]
+        failed = [each["model"] for each in candidates if each.get("excluded") is not None]
         self._count(names, row)
         if row.score is None:
             return "no outcome came in"
         if row.propensity is None or not 0 < row.propensity <= 1:
             return "the recorded propensity is not in (0, 1]"
-        if row.chosen not in names:
+        if row.chosen not in names or row.chosen in failed:
             return "the model that answered is not among the candidates"
-        chances = propensities(names, row.chosen, row.propensity, row.reason == "explored")
+        explored = exploration(len(names), row.propensity, names.index(row.chosen), len(failed))
+        each_has = explored / len(names)
+        drawn = _drawn(names, failed) or [row.chosen]
         together = _holds_cost(candidates, row.beta)
         entries = [
             (
                 self._column.setdefault(each["model"], len(self._column)),
-                chances[each["model"]],
+                each_has + (1 - explored) * (rank == 0),
                 np.nan if together else _number(each["value"]),
                 _number(each["cost"]),
+                each["model"] in drawn,
             )
-            for each in candidates
+            for rank, each in enumerate(candidates)
         ]
         self._entries.add(len(self.scores), entries)
         self.scores.append(row.score)
@@ -188,33 +198,43 @@ class _Entries:
     chances: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
     costs: array[float] = field(default_factory=lambda: array("d"))
+    drawn: array[int] = field(default_factory=lambda: array("b"))
 
-    def add(self, row: int, entries: Sequence[tuple[int, float, float, float]]) -> None:
-        """Candidates of one decision: column, chance, value, expected cost."""
-        for column, chance, value, cost in entries:
+    def add(self, row: int, entries: Sequence[tuple[int, float, float, float, bool]]) -> None:
+        """Candidates of one decision: column, chance, value, expected cost, and whether it may have been drawn."""
+        for column, chance, value, cost, drawn in entries:
             self.rows.append(row)
             self.columns.append(column)
             self.chances.append(chance)
             self.values.append(value)
             self.costs.append(cost)
+            self.drawn.append(drawn)
 
     def matrices(self, rows: int, position: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """The matrices of a `Log`, (rows, models), the columns put into their `position`."""
         at = np.frombuffer(self.rows, dtype=np.int64), position[np.frombuffer(self.columns, dtype=np.int64)]
 
-        def matrix(values: array[float], elsewhere: float) -> NDArray[np.float64]:
+        def matrix(values: NDArray[Any], elsewhere: float | bool) -> NDArray[Any]:
             whole = np.full((rows, len(position)), elsewhere)
-            whole[at] = np.frombuffer(values)
+            whole[at] = values
             return whole
 
-        candidates = np.zeros((rows, len(position)), dtype=np.bool_)
-        candidates[at] = True
         return {
-            "propensities": matrix(self.chances, 0.0),
-            "candidates": candidates,
-            "values": matrix(self.values, np.nan),
-            "expected_costs": matrix(self.costs, np.nan),
+            "propensities": matrix(np.frombuffer(self.chances), 0.0),
+            "candidates": matrix(np.ones(len(self.rows), dtype=np.bool_), False),
+            "drawn": matrix(np.frombuffer(self.drawn, dtype=np.int8).astype(np.bool_), False),
+            "values": matrix(np.frombuffer(self.values), np.nan),
+            "expected_costs": matrix(np.frombuffer(self.costs), np.nan),
         }
+
+
+def _drawn(names: Sequence[str], failed: Sequence[str]) -> Sequence[str]:
+    """
+    Which of the failed models was drawn: one that was not next in rank, having the best of the others behind it.
+
+    If they are the best in rank, it may have been any of them: whichever, the same ones would have failed.
+    """
+    return failed if list(failed) == list(names[: len(failed)]) else failed[-1:]
 
 
 def _number(value: float | None) -> float:

@@ -53,6 +53,7 @@ class World:
             first=first,
             propensities=chances,
             candidates=np.ones_like(chances, dtype=bool),
+            drawn=np.eye(len(self.models), dtype=bool)[chosen],
             values=self.values[rows],
             expected_costs=self.expected_costs[rows],
             cost_scales=np.full(len(rows), self.expected_costs.mean(axis=0).max()),

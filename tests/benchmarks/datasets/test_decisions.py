@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, make_url, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.datasets import gateway
-from benchmarks.datasets.decisions import propensities, read_traffic
+from benchmarks.datasets.decisions import exploration, read_traffic
 from benchmarks.off_policy import greedy, unexplored
 from benchmarks.outcomes import OutcomesError
 from router.store.batch import write_batch
@@ -104,39 +104,47 @@ def test_what_went_in_comes_out(tmp_path):
     np.testing.assert_array_equal(greedy(found, 0.8), unexplored(found))
 
 
-@pytest.mark.parametrize(
-    ("chosen", "propensity", "explored", "expected"),
-    [
-        ("best", 0.9, False, [0.9, 0.05, 0.05]),
-        ("best", 0.9, True, [0.9, 0.05, 0.05]),  # drawn at random, and the best by chance
-        ("other", 0.05, True, [0.9, 0.05, 0.05]),
-        ("best", 1.0, False, [1.0, 0.0, 0.0]),
-        ("other", 1 / 3, True, [1 / 3, 1 / 3, 1 / 3]),
-    ],
-)
-def test_propensities_follow_from_the_chosen_ones(chosen, propensity, explored, expected):
-    found = propensities(["best", "other", "third"], chosen, propensity, explored)
-    np.testing.assert_allclose([found[name] for name in ("best", "other", "third")], expected, atol=1e-12)
-    assert propensities(["only"], "only", 1.0, False) == {"only": 1.0}
+@pytest.mark.parametrize("epsilon", [0.0, 0.15, 1.0])
+@pytest.mark.parametrize("candidates", [2, 3, 7])
+def test_exploration_follows_from_any_propensity(epsilon, candidates):
+    best, other = 1 - epsilon + epsilon / candidates, epsilon / candidates
+    assert exploration(candidates, best, place=0) == pytest.approx(epsilon)
+    if epsilon:
+        assert exploration(candidates, other, place=1) == pytest.approx(epsilon)
+    for failed in range(1, candidates - 1):
+        after = best + failed * other  # the best of the others stands in for those that failed
+        assert exploration(candidates, after, place=failed, failed=failed) == pytest.approx(epsilon)
+    assert exploration(1, 1.0, place=0) == 0
 
 
-@pytest.mark.parametrize(
-    ("chosen", "propensity", "explored"), [("best", 0.2, False), ("other", 0.6, True), ("other", 0.34, True)]
-)
-def test_propensities_that_no_exploration_explains_are_an_error(chosen, propensity, explored):
-    with pytest.raises(ValueError, match="does not fit 3 candidates"):
-        propensities(["best", "other", "third"], chosen, propensity, explored)
-    with pytest.raises(ValueError, match="does not fit 1 candidates"):
-        propensities(["best"], "best", 0.5, False)
+@pytest.mark.parametrize(("candidates", "propensity", "place", "failed"), [
+    (3, 0.2, 0, 0), (3, 0.6, 1, 0), (1, 0.5, 0, 0), (3, 0.1, 1, 1), (2, 1.0, 1, 1),
+])  # fmt: skip
+def test_propensities_that_no_exploration_explains_are_an_error(candidates, propensity, place, failed):
+    with pytest.raises(ValueError, match=r"exploration fits|does not fit"):
+        exploration(candidates, propensity, place, failed)
 
 
-def test_a_fallback_is_the_best_of_those_that_did_not_fail(tmp_path):
-    """ε = 0.3 over three candidates; large failed, so small has its share and that of the best."""
-    failed = (replace(CANDIDATES[0], excluded="status 500"), *CANDIDATES[1:])
-    rows = [decided(1, chosen="small", reason="fallback", propensity=0.9, candidates=failed)]
+@pytest.mark.parametrize(("down", "chosen", "drawn"), [
+    (["large"], "small", ["large"]),
+    (["small"], "large", ["small"]),  # explored, and the best stood in
+    (["tiny"], "large", ["tiny"]),
+    (["large", "small"], "tiny", ["large", "small"]),  # either may have been drawn
+    (["large", "tiny"], "small", ["tiny"]),  # the large one would have been followed by the small
+])  # fmt: skip
+def test_after_failures_it_is_the_draw_that_counts(tmp_path, down, chosen, drawn):
+    """ε = 0.3 over four candidates, as the gateway records it."""
+    four = (*CANDIDATES[:3], CandidateRow("mini", 0.1, 0.0001, 0.1))
+    failed = tuple(replace(each, excluded="failed: 500") if each.model in down else each for each in four)
+    propensity = 1 - 0.3 * (3 - len(down)) / 4
+    rows = [decided(1, chosen=chosen, reason="fallback", propensity=propensity, candidates=failed)]
     log = read_traffic(str(kept(tmp_path, rows, [feedback("dec_1", 1.0)]))).log
-    assert log.models == ("small", "tiny")
-    np.testing.assert_allclose(log.propensities, [[0.9, 0.1]])
+    assert log.models == ("large", "mini", "small", "tiny")
+    np.testing.assert_allclose(log.propensities, [[0.775, 0.075, 0.075, 0.075]])
+    assert [log.models[m] for m in np.flatnonzero(log.drawn[0])] == drawn
+    assert log.models[log.chosen[0]] == chosen
+    assert log.models[log.first[0]] == "large"
+    assert log.candidates.all()
 
 
 def test_every_decision_that_is_left_out_is_counted(tmp_path):
@@ -159,7 +167,7 @@ def test_every_decision_that_is_left_out_is_counted(tmp_path):
     assert {note.why: note.count for note in traffic.log.exclusions} == {
         "the recorded propensity is not in (0, 1]": 1,
         "the model that answered is not among the candidates": 1,
-        "the record of their candidates cannot be read, or does not fit their propensity": 3,
+        "what was recorded does not tell how the model was drawn": 3,
     }
     assert (len(traffic.log.scores), traffic.decisions) == (1, 6)
 
