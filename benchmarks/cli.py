@@ -195,3 +195,42 @@ def generate(
     from benchmarks.datasets.commands import make
 
     make(out, tasks, seed)
+
+
+@app.command()
+def collect(
+    tasks: Annotated[
+        str, typer.Option(help="procedural:N for tasks of our own, or a .jsonl file of prompts with answers.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the data; a run that stopped goes on there.")],
+    fleet: Annotated[Path, typer.Option(help="The router.yaml whose models are asked.")] = Path(
+        "router.yaml"
+    ),
+    models: Annotated[str, typer.Option(help="Names or patterns of it, with commas. Default: all.")] = "",
+    samples: Annotated[int, typer.Option(min=1, help="Replies to each prompt; a score is their mean.")] = 1,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=2, help="Default: each model's own.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The longest reply. Default: no limit.")
+    ] = None,
+    sampling_seed: Annotated[
+        int | None, typer.Option(help="Sent with the first sample, one more with each other. Default: none.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, of each model.")] = 8,
+    cap_usd: Annotated[
+        float | None,
+        typer.Option(min=0, help="The most that the folder's calls may cost, earlier runs counted."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="procedural: train, validation or test.")] = "test",
+    families: Annotated[str, typer.Option(help="procedural: names or patterns. Default: all.")] = "",
+    seed: Annotated[int, typer.Option(help="procedural: other tasks.")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")] = False,
+) -> None:
+    """Ask a whole fleet a set of tasks and write routing data. Goes on where it stopped."""
+    from benchmarks.collect_command import Options, run
+    from benchmarks.collect_questions import Source
+
+    source = Source(tasks, split, families, seed)
+    limits = samples, temperature, max_tokens, sampling_seed, concurrency, cap_usd
+    raise typer.Exit(run(Options(fleet, source, out, models, *limits, yes)))

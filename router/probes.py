@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from router.verifiers import VERIFIERS
 
 JOURNALS = ".router-profile"
 FIELDS = ("prompt", "answer", "verifier")
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -44,41 +45,54 @@ def load_probes(path: Path) -> list[Probe]:
 
     Other keys are ignored, so are empty lines and exact repetitions. Raises BadProbes with all problems at once.
     """
+    return list({probe.digest: probe for probe in read_rows(path, _probe)}.values())
+
+
+def read_rows(path: Path, read: Callable[[dict[str, Any]], Row | str]) -> list[Row]:
+    """
+    What `read` makes of the objects of a jsonl file, one a line; a string from it says what is wrong with the line.
+
+    Empty lines are passed over. Raises BadProbes with all problems at once.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadProbes([f"{path}: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise BadProbes([f"{path}: is not UTF-8 ({error.reason} at byte {error.start})"]) from None
-    probes: dict[str, Probe] = {}
+    rows: list[Row] = []
     problems: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        read = _read(line)
-        if isinstance(read, Probe):
-            probes.setdefault(read.digest, read)
+        row = _object(line)
+        made = row if isinstance(row, str) else read(row)
+        if isinstance(made, str):
+            problems.append(f"{path}:{number}: {made}")
         else:
-            problems.append(f"{path}:{number}: {read}")
-    if not probes and not problems:
+            rows.append(made)
+    if not rows and not problems:
         problems.append(f"{path}: holds no probes")
     if problems:
         raise BadProbes(problems)
-    return list(probes.values())
+    return rows
 
 
-def _read(line: str) -> Probe | str:
-    """A probe, or what is wrong with the line."""
+def _object(line: str) -> dict[str, Any] | str:
+    """The object on a line, or what is wrong with it."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         return f"is not JSON ({getattr(error, 'msg', 'nested too deeply')})"
-    if not isinstance(row, dict):
-        return "is not a JSON object"
-    return _fault(row) or Probe(row["prompt"], row["answer"], row["verifier"])
+    return row if isinstance(row, dict) else "is not a JSON object"
 
 
-def _fault(row: dict[str, Any]) -> str | None:
+def _probe(row: dict[str, Any]) -> Probe | str:
+    return fault(row) or Probe(row["prompt"], row["answer"], row["verifier"])
+
+
+def fault(row: dict[str, Any]) -> str | None:
+    """What keeps a row from being a probe."""
     missing = [field for field in FIELDS if field not in row]
     if missing:
         return f"lacks {', '.join(missing)}"
