@@ -98,7 +98,7 @@ def swaps(text: str, mind: Mind) -> str | None:
             mind.note(f"{one} has {holds[one]}, {two} has {holds[two]}")
     person, colour = (
         re.search(r"that (\w+) has at the end", text),
-        re.search(r"has the (\w+) \w+ at the end\?", text),
+        re.search(r"has the (\w+) \w+ at the end[?.]", text),
     )
     if person:
         return holds[person[1]]

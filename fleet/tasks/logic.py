@@ -134,7 +134,7 @@ WHAT: Phrases = (
 WHO: Phrases = (
     "Who has the {colour} {thing} at the end?",
     "Which person has the {colour} {thing} at the end?",
-    "Tell me who has the {colour} {thing} at the end?",
+    "Tell me who has the {colour} {thing} at the end.",
     "So who has the {colour} {thing} at the end?",
 )
 THINGS = ("ball", "book", "card", "hat", "key", "mug", "scarf", "pen", "bag", "balloon")
