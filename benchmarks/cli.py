@@ -159,7 +159,7 @@ def load(
     out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
 ) -> None:
     """A gateway under load before a mock upstream: latency added, requests/s, CPU, memory, cold start."""
-    from benchmarks.load import run
+    from benchmarks.load.command import run
 
     run({name: value for name, value in locals().items() if name != "run"})
 

@@ -1,4 +1,4 @@
-"""A provider with OpenAI's chat API, to measure gateways against (`python -m benchmarks.mock_upstream`).
+"""A provider with OpenAI's chat API, to measure gateways against (`python -m benchmarks.load.mock`).
 
 It answers every model at once with a reply of fixed length, or as slowly as told: after `first_byte_ms`, then
 `chunk_ms` for each token, streamed or not. Written for cost: nothing is rendered twice, so that the gateway is what

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from benchmarks.drive import Plan, prompt
-from benchmarks.gateways import CHAT, GatewayFailed
+from benchmarks.load.drive import Plan, prompt
+from benchmarks.load.gateways import CHAT, GatewayFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

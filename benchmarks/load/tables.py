@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from benchmarks.load_report import GATEWAY, PERCENTILES, VERSUS, contended, median
+from benchmarks.load.report import GATEWAY, PERCENTILES, VERSUS, contended, median
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
 
-    from benchmarks.load_report import LoadReport, Measured, Scenario
+    from benchmarks.load.report import LoadReport, Measured, Scenario
 
 FEW = 100  # requests below which a 99th percentile is next to the slowest one
 

@@ -1,4 +1,4 @@
-"""The load: clients that ask for chats in a closed or an open loop (`python -m benchmarks.drive`).
+"""The load: clients that ask for chats in a closed or an open loop (`python -m benchmarks.load.drive`).
 
 It runs in a process of its own, so that neither the progress bar nor whoever samples memory slows it down: a `Plan`
 comes in as one line of JSON, `{"done": N}` goes out as it proceeds, and at last `{"load": Load}`.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import aiohttp
 import orjson
 
-from benchmarks import processes
+from benchmarks.load import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

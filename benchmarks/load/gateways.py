@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
-from benchmarks import processes
+from benchmarks.load import processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.drive import Load
+    from benchmarks.load.drive import Load
 
 SCHEMA_VERSION: Literal[1] = 1
 CONTENDED = 0.05  # of the machine's cores, used by others: from here on times are not ours alone

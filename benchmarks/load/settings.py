@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from benchmarks import gateways
-from benchmarks.drive import Arrivals
-from benchmarks.load_report import GATEWAY, VERSUS, Upstream
+from benchmarks.load import gateways
+from benchmarks.load.drive import Arrivals
+from benchmarks.load.report import GATEWAY, VERSUS, Upstream
 from benchmarks.settings import SettingsError
 
 if TYPE_CHECKING:
