@@ -95,7 +95,7 @@ def variance_proportional(values: ArrayLike, total: int, *, low: int = LOW, high
     if not len(rates):
         return np.zeros(0, dtype=np.int64)
     weights = rates * (1 - rates)
-    weights = np.maximum(weights, LEAST_WEIGHT * weights.max()) if weights.max() > 0 else np.ones(len(rates))
+    weights = np.maximum(weights / weights.max(), LEAST_WEIGHT) if weights.max() > 0 else np.ones(len(rates))
     below, above = 0.0, high / weights.min()
     for _ in range(HALVINGS):
         scale = (below + above) / 2
