@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fleet.model import Model
     from fleet.providers.catalog import Kind
-    from fleet.upstream import Reply, Upstream
+    from fleet.upstream import Operation, Reply, Upstream
 
 
 class Fleet:
@@ -52,8 +52,12 @@ class Fleet:
         self._models = _by_name(models)
 
     async def chat(self, name: str, body: Mapping[str, Any]) -> Reply:
+        """Ask a model by name to chat; see `ask`."""
+        return await self.ask("chat", name, body)
+
+    async def ask(self, operation: Operation, name: str, body: Mapping[str, Any]) -> Reply:
         """
-        Ask a model by name; see Upstream.chat.
+        Ask a model by name; see Upstream.
 
         Raises UnknownModel, or UpstreamError when no reply arrives or its status is 400 or above.
         """
@@ -61,7 +65,14 @@ class Fleet:
         if name not in models:
             raise UnknownModel(name, models)
         model = models[name]
-        return await self._upstreams[kind(model.target, model.api_base)].chat(model, body)
+        upstream = self._upstreams[kind(model.target, model.api_base)]
+        match operation:
+            case "chat":
+                return await upstream.chat(model, body)
+            case "completions":
+                return await upstream.complete(model, body)
+            case "embeddings":
+                return await upstream.embed(model, body)
 
     async def aclose(self) -> None:
         """Close every upstream."""

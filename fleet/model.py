@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-ABILITIES: Final = frozenset({"tools", "vision", "json", "logprobs", "audio", "reasoning"})
-"""What a request can need of a model beyond text in and text out."""
+ABILITIES: Final = frozenset(
+    {"tools", "vision", "json", "logprobs", "audio", "reasoning", "completions", "embeddings"}
+)
+"""What a request can need of a model beyond chat. A model with "embeddings" makes nothing else."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _ABILITY_KEYS: Final = (
     ("supports_audio_input", "audio"),
     ("supports_reasoning", "reasoning"),
 )
+_MODE_ABILITIES: Final = {"completion": "completions", "embedding": "embeddings"}
 _WITH_LOGPROBS: Final = frozenset({"openai", "azure"})  # unless they reason; the map has no key for it
 
 
@@ -47,7 +48,7 @@ def known_context_window(target: str) -> int | None:
 
 
 def known_abilities(target: str) -> frozenset[str]:
-    """What a target can do beyond text; empty when unknown."""
+    """What a target can do beyond chat; empty when unknown."""
     known = _lookup(target)
     return known.abilities if known else frozenset()
 
@@ -89,6 +90,8 @@ def _read(entry: Mapping[str, Any]) -> _Known | None:
     window = entry.get("max_input_tokens") or entry.get("max_tokens")
     provider = str(entry.get("litellm_provider", ""))
     abilities = {ability for key, ability in _ABILITY_KEYS if entry.get(key) is True}
+    if entry.get("mode") in _MODE_ABILITIES:
+        abilities.add(_MODE_ABILITIES[entry["mode"]])
     if provider in _WITH_LOGPROBS and "reasoning" not in abilities:
         abilities.add("logprobs")
     return _Known(

@@ -51,6 +51,26 @@ class _Said:
     usage: dict[str, int]
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """How a reply is spelled, whole and in a stream."""
+
+    whole: str
+    chunk: str
+    chat: bool
+
+    def said(self, text: str) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        return {"message": message} if self.chat else {"text": text}
+
+    def added(self, delta: dict[str, str]) -> dict[str, Any]:
+        return {"delta": delta} if self.chat else {"text": delta.get("content", "")}
+
+
+_CHAT = _Shape("chat.completion", "chat.completion.chunk", chat=True)
+_TEXT = _Shape("text_completion", "text_completion", chat=False)
+
+
 class Replay:
     """The upstream for "replay/NAME". `pace` stretches every model's latency; 0 answers at once."""
 
@@ -59,10 +79,7 @@ class Replay:
 
     async def chat(self, model: Model, body: Mapping[str, Any]) -> Reply:
         """Let a scripted model answer; see fleet.upstream.Upstream. Raises UpstreamError (400, 404)."""
-        name = model.target.partition("/")[2]
-        if name not in MODELS:
-            message = f"The simulated fleet has no model {name!r}; it has {', '.join(MODELS)}."
-            raise _refusal(model, 404, message, "model_not_found")
+        name = _name(model)
         if body.get("n") not in (None, 1):
             raise _refusal(model, 400, "A simulated model gives one choice (n=1).", "unsupported_value")
         messages = _texts(body.get("messages"))
@@ -70,16 +87,41 @@ class Replay:
         if prompt is None:
             raise _refusal(model, 400, "messages must hold a user message with text.", "invalid_value")
         said = _answer(name, MODELS[name], prompt, "".join(text for _, text in messages), body)
+        return await self._reply(name, said, body, _CHAT)
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Reply:
+        """The same answer as text; see fleet.upstream.Upstream. Raises UpstreamError (400, 404)."""
+        name = _name(model)
+        prompt = body.get("prompt")
+        if isinstance(prompt, list) and len(prompt) == 1:
+            [prompt] = prompt
+        if not isinstance(prompt, str) or body.get("n") not in (None, 1):
+            raise _refusal(model, 400, "A simulated model completes one text.", "unsupported_value")
+        return await self._reply(name, _answer(name, MODELS[name], prompt, prompt, body), body, _TEXT)
+
+    async def embed(self, model: Model, body: Mapping[str, Any]) -> Reply:  # noqa: ARG002
+        """Raises UpstreamError (400): a script has no vectors."""
+        raise _refusal(model, 400, "A simulated model makes no embeddings.", "unsupported_value")
+
+    async def _reply(self, name: str, said: _Said, body: Mapping[str, Any], shape: _Shape) -> Reply:
         await asyncio.sleep(self._pace * MODELS[name].latency_ms / 1000)
         if body.get("stream"):
             asked = bool((body.get("stream_options") or {}).get("include_usage"))
-            content = _stream(said, null_usage=asked)
+            content = _stream(said, shape, null_usage=asked)
             return Reply(200, {"content-type": "text/event-stream"}, content, content.aclose)
-        content = _whole(said)
+        content = _whole(said, shape)
         return Reply(200, {"content-type": "application/json"}, content, content.aclose)
 
     async def aclose(self) -> None:
         """Nothing to let go of."""
+
+
+def _name(model: Model) -> str:
+    name = model.target.partition("/")[2]
+    if name not in MODELS:
+        message = f"The simulated fleet has no model {name!r}; it has {', '.join(MODELS)}."
+        raise _refusal(model, 404, message, "model_not_found")
+    return name
 
 
 def _refusal(model: Model, status: int, message: str, code: str) -> UpstreamError:
@@ -155,21 +197,21 @@ def _voiced(name: str, scripted: ScriptedModel, tried: Attempt) -> str:
             return "\n".join([begin, *numbered, check, final])
 
 
-async def _whole(said: _Said) -> AsyncGenerator[bytes, None]:
-    message = {"role": "assistant", "content": said.text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.finish_reason}
-    yield orjson.dumps({**_head(said, "chat.completion"), "choices": [choice], "usage": said.usage})
+async def _whole(said: _Said, shape: _Shape) -> AsyncGenerator[bytes, None]:
+    choice = {"index": 0, **shape.said(said.text), "logprobs": None, "finish_reason": said.finish_reason}
+    yield orjson.dumps({**_head(said, shape.whole), "choices": [choice], "usage": said.usage})
 
 
-async def _stream(said: _Said, null_usage: bool) -> AsyncGenerator[bytes, None]:
-    head = _head(said, "chat.completion.chunk")
+async def _stream(said: _Said, shape: _Shape, null_usage: bool) -> AsyncGenerator[bytes, None]:
+    head = _head(said, shape.chunk)
     rest: dict[str, Any] = {"usage": None} if null_usage else {}
 
     def event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": 0, **shape.added(delta), "logprobs": None, "finish_reason": finish_reason}
         return b"data: " + orjson.dumps({**head, "choices": [choice], **rest}) + b"\n\n"
 
-    yield event({"role": "assistant", "content": ""})
+    if shape.chat:
+        yield event({"role": "assistant", "content": ""})
     for word in re.findall(r"\S+\s*|\s+", said.text):
         yield event({"content": word})
         await asyncio.sleep(0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from fleet.model import Model
+
+Operation = Literal["chat", "completions", "embeddings"]
+"""What can be asked of a model: OpenAI's chat, its older text completions, or vectors."""
 
 
 @dataclass
@@ -44,6 +47,14 @@ class Upstream(Protocol):
 
         Raises UpstreamError when no reply arrives or its status is 400 or above.
         """
+        ...
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Reply:
+        """As `chat`, for a body of OpenAI's older text completions, with a reply in that shape."""
+        ...
+
+    async def embed(self, model: Model, body: Mapping[str, Any]) -> Reply:
+        """As `chat`, for a body of OpenAI's embeddings."""
         ...
 
     async def aclose(self) -> None:

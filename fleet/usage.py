@@ -138,6 +138,10 @@ class ReplyReader:
             reason = choice.get("finish_reason")
             if isinstance(reason, str):
                 self.finish_reason = reason
+            text = choice.get("text")  # of a text completion
+            if isinstance(text, str):
+                self.saw_content = self.saw_content or bool(text)
+                self._characters += len(text)
             said = choice.get(part)
             if isinstance(said, dict):
                 parts = [value for name, value in said.items() if name != "role"]

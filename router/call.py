@@ -1,4 +1,4 @@
-"""One chat request, read and checked: only what the gateway itself uses; every other field passes untouched."""
+"""One request, read and checked: only what the gateway itself uses; every other field passes untouched."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import orjson
 from router.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from fleet.upstream import Operation
 
 AUTO = "auto"
 OPTIONS = ("beta", "models")
@@ -31,11 +33,19 @@ class Call:
     hide_usage: bool
     beta: float | None
     only: tuple[str, ...] | None
+    operation: Operation = "chat"
 
     @property
     def routed(self) -> bool:
         """True when we choose the model, False when the caller named it."""
         return self.model == AUTO
+
+    @property
+    def one_choice(self) -> bool:
+        """True when the reply has one choice, so that its finish reason is the reply's end."""
+        prompts = self.body.get("prompt")
+        several = isinstance(prompts, list) and len(prompts) > 1 and not isinstance(prompts[0], int)
+        return self.body.get("n") in (None, 1) and not several
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -56,14 +66,18 @@ def parse(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def read(raw: bytes, beta_header: str | None = None) -> Call:
-    """The call in a chat request's bytes and its x-router-beta header. Raises `BadRequest` naming the field."""
-    body = parse(raw)
+def read(raw: bytes, beta_header: str | None = None, operation: Operation = "chat") -> Call:
+    """The call in a request's bytes and its x-router-beta header. Raises `BadRequest` naming the field."""
+    return understand(parse(raw), beta_header, operation)
+
+
+def understand(body: dict[str, Any], beta_header: str | None, operation: Operation = "chat") -> Call:
+    """The call in a body of OpenAI's shape, which it takes over. Raises `BadRequest` naming the field."""
     options = body.pop("router", None)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("model must be a string: auto, or a model of the fleet", param="model")
-    _check_messages(body.get("messages"))
+    _CHECKS[operation](body)
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise BadRequest("stream must be true or false", param="stream")
@@ -81,15 +95,51 @@ def read(raw: bytes, beta_header: str | None = None) -> Call:
         hide_usage=not _asks_for_usage(body),
         beta=_beta(options or {}, beta_header),
         only=_only((options or {}).get("models")),
+        operation=operation,
     )
 
 
-def _check_messages(messages: object) -> None:
+def _check_messages(body: Mapping[str, Any]) -> None:
+    messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadRequest("messages must be a list of at least one message", param="messages")
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
             raise BadRequest(f"messages[{i}] must be an object", param=f"messages[{i}]")
+
+
+def _check_prompt(body: Mapping[str, Any]) -> None:
+    _check_texts(body.get("prompt"), "prompt")
+
+
+def _check_input(body: Mapping[str, Any]) -> None:
+    _check_texts(body.get("input"), "input")
+    if body.get("stream"):
+        raise BadRequest("embeddings are not streamed", param="stream")
+
+
+def _check_texts(texts: object, field: str) -> None:
+    """One text or several, each a string or a list of token numbers."""
+    several = texts if isinstance(texts, list) else [texts]
+    tokens = isinstance(texts, list) and all(map(_is_number, texts))
+    if several and (tokens or all(map(_is_text, several))):
+        return
+    raise BadRequest(f"{field} must be a text, a list of tokens, or a list of either", param=field)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(map(_is_number, value)))
+
+
+_CHECKS: Mapping[Operation, Callable[[Mapping[str, Any]], None]] = {
+    "chat": _check_messages,
+    "completions": _check_prompt,
+    "embeddings": _check_input,
+}
 
 
 def _beta(options: Mapping[str, Any], header: str | None) -> float | None:

@@ -272,6 +272,10 @@ class _Reader:
         return ValueSettings(weights, backbone, section.device) if section else None
 
 
+def _known_abilities(target: str) -> frozenset[str]:
+    return frozenset({"completions"}) if target.startswith("replay/") else known_abilities(target)
+
+
 def _model(section: FleetSection, prices: Prices) -> Model:
     """The model of an entry, its gaps filled from what litellm knows."""
     target = section.target
@@ -284,5 +288,5 @@ def _model(section: FleetSection, prices: Prices) -> Model:
         api_key_env=section.api_key_env or default_key_env(target, section.api_base),
         parameter_ratio=section.parameter_ratio,
         context_window=section.context_window or known_context_window(target),
-        abilities=known_abilities(target) if abilities is None else frozenset(abilities),
+        abilities=_known_abilities(target) if abilities is None else frozenset(abilities),
     )

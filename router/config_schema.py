@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Ability = Literal["tools", "vision", "json", "logprobs", "audio", "reasoning"]
+Ability = Literal["tools", "vision", "json", "logprobs", "audio", "reasoning", "completions", "embeddings"]
 
 
 def _visible(text: str) -> str:

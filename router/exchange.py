@@ -1,5 +1,5 @@
 """
-One chat request as an ASGI response: it starts with the decision and ends with the row that records it.
+One request as an ASGI response: it starts with the decision and ends with the row that records it.
 
 Written as its own response, since the client may leave at any moment: while we decide, while the upstream
 thinks, between two chunks. Whenever that is, the upstream is let go at once and the decision is recorded.
@@ -164,7 +164,9 @@ class Exchange(Response):
         latency_ms = self._elapsed_ms()
         routed, decision = self._routed, self._decision()
         if routed is None or decision is None:
-            logger.info("chat request=%s status=%d ms=%.1f", request_id, self._status, latency_ms)
+            logger.info(
+                "%s request=%s status=%d ms=%.1f", self._call.operation, request_id, self._status, latency_ms
+            )
             return
         usage = self._usage(routed.features)
         model = routed.models[decision.chosen]
@@ -198,10 +200,14 @@ class Exchange(Response):
             key_id=self._key_id,
         )
         self._gateway.ledger.close(
-            row, text=routed.features.text, embed=reading is None and self._relay is not None
+            row,
+            text=routed.features.text,
+            # what vectors are asked for says nothing about the worth of an answer
+            embed=reading is None and self._relay is not None and self._call.operation != "embeddings",
         )
         logger.info(
-            "chat request=%s decision=%s model=%s reason=%s status=%d ms=%.1f decision_ms=%.1f",
+            "%s request=%s decision=%s model=%s reason=%s status=%d ms=%.1f decision_ms=%.1f",
+            self._call.operation,
             request_id,
             self.id,
             decision.chosen,

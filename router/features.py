@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fleet.model import Model
+    from fleet.upstream import Operation
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 765  # what OpenAI counts for a 1024 × 1024 image in full detail
@@ -38,8 +39,15 @@ class Features:
     output_tokens: int | None
 
 
-def extract(body: Mapping[str, Any]) -> Features:
-    """The features of an OpenAI chat body whose `messages` is a list of objects; nothing else is assumed."""
+def extract(body: Mapping[str, Any], operation: Operation = "chat") -> Features:
+    """The features of an OpenAI body that `router.call` has checked; nothing else is assumed."""
+    if operation == "completions":
+        text, tokens = _read_texts(body["prompt"])
+        needs = {"completions", "logprobs"} if body.get("logprobs") else {"completions"}
+        return Features(text, frozenset(needs), tokens, _output_limit(body))
+    if operation == "embeddings":
+        text, tokens = _read_texts(body["input"])
+        return Features(text, frozenset({"embeddings"}), tokens, 0)
     messages: Sequence[Mapping[str, Any]] = body["messages"]
     return Features(
         text=_scored_text(messages),
@@ -61,6 +69,8 @@ def estimated_tokens(characters: int) -> int:
 
 
 def _why_unfit(model: Model, features: Features) -> str | None:
+    if "embeddings" in model.abilities - features.needs:
+        return "makes embeddings only"
     missing = features.needs - model.abilities
     if missing:
         return f"lacks {', '.join(sorted(missing))}"
@@ -74,6 +84,17 @@ def _scored_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """The last user message's text; without a user message, the last message's."""
     asked = next((m for m in reversed(messages) if m.get("role") == "user"), messages[-1])
     return "\n".join(_texts(asked))
+
+
+def _read_texts(given: object) -> tuple[str, int]:
+    """The text and the number of tokens of a prompt or input: a text, tokens, or a list of either."""
+    several = (
+        [given] if isinstance(given, str) or (isinstance(given, list) and type(given[0]) is int) else given
+    )
+    assert isinstance(several, list)
+    texts = [each for each in several if isinstance(each, str)]
+    numbers = sum(len(each) for each in several if isinstance(each, list))
+    return "\n".join(texts), sum(estimated_tokens(len(text)) for text in texts) + numbers
 
 
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:

@@ -82,15 +82,20 @@ class Gateway:
         settings, models = self.settings, self.fleet.models
         if not call.routed and call.model not in models:
             raise UnknownModel(call.model)
-        features = extract(call.body)
+        features = extract(call.body, call.operation)
         beta = settings.beta if call.beta is None else call.beta
-        if not call.routed and not dry:
-            cost = expected_cost(
-                models[call.model],
-                features.input_tokens,
-                min(features.output_tokens or ASSUMED_OUTPUT_TOKENS, ASSUMED_OUTPUT_TOKENS),
+        named = call.model if call.model in models else None
+        if named is None and call.operation == "embeddings":
+            named = _only_embedder(call, models)
+        if named is not None and not dry:
+            limit = ASSUMED_OUTPUT_TOKENS if features.output_tokens is None else features.output_tokens
+            expected = min(limit, ASSUMED_OUTPUT_TOKENS)
+            cost = expected_cost(models[named], features.input_tokens, expected)
+            return Routed(features, pin(named, cost, beta), models, 0.0, None)
+        if not features.text and call.operation == "completions":
+            raise BadRequest(
+                "a prompt in tokens cannot be read: send its text, or name a model", param="prompt"
             )
-            return Routed(features, pin(call.model, cost, beta), models, 0.0, None)
 
         excluded = _excluded(call, features, models)
         if len(excluded) == len(models):
@@ -144,6 +149,19 @@ def _excluded(call: Call, features: Features, models: Mapping[str, Model]) -> di
         )
     unlisted = {name: "is not in router.models" for name in models if call.only and name not in call.only}
     return unfit(models.values(), features) | unlisted
+
+
+def _only_embedder(call: Call, models: Mapping[str, Model]) -> str:
+    """The one model that makes embeddings: vectors of two models cannot be compared, so none is chosen."""
+    able = [
+        name
+        for name, model in models.items()
+        if "embeddings" in model.abilities and (call.only is None or name in call.only)
+    ]
+    if len(able) == 1:
+        return able[0]
+    why = f"name one of {', '.join(able)}" if able else "the fleet has no model with the ability embeddings"
+    raise BadRequest(f"embeddings need a named model; {why}", param="model", code="model_required")
 
 
 async def _snapshot(valuation: Valuation, settings: Settings, beta: float) -> Snapshot:

@@ -48,7 +48,7 @@ class Relay:
         self._content = aiter(reply.content)
         self._held: list[bytes] = []
         self._ended = False
-        self._one_choice = call.body.get("n") in (None, 1)
+        self._one_choice = call.one_choice
 
     @property
     def headers(self) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _open(fleet: Fleet, name: str, call: Call) -> Relay:
-    relay = Relay(name, await fleet.chat(name, call.body), call)
+    relay = Relay(name, await fleet.ask(call.operation, name, call.body), call)
     try:
         await relay.prime()
     except BaseException:

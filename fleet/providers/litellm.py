@@ -31,6 +31,8 @@ FIELDS: Final = frozenset(
     """.split()  # noqa: SIM905 (a table of words reads better than 33 lines)
 )
 
+EMBEDDING_FIELDS: Final = frozenset({"dimensions", "encoding_format", "input", "user"})
+
 _MOST_BUFFERED: Final = 1000
 
 
@@ -39,22 +41,50 @@ class LiteLlm:
     Upstream for providers that do not speak OpenAI's API.
 
     litellm is imported by the first call, in a thread: it takes seconds and 170 MB. Request fields that a
-    provider does not know are left out rather than refused. `complete` stands in for litellm.acompletion.
+    provider does not know are left out rather than refused. `complete` and `embed` stand in for litellm's
+    acompletion and aembedding.
     """
 
-    def __init__(self, timeouts: Timeouts, complete: Complete | None = None) -> None:
+    def __init__(
+        self, timeouts: Timeouts, complete: Complete | None = None, embed: Complete | None = None
+    ) -> None:
         self._timeouts = timeouts
         self._complete = complete
+        self._embed = embed
         self._importing = asyncio.Lock()
         self._imported = False
 
     async def chat(self, model: Model, body: Mapping[str, Any]) -> Reply:
         """See Upstream.chat."""
         key = read_key(model)
-        complete = await self._ready()
+        await self._ready()
+        answer = await self._ask(self._complete, model, key, request_fields(body))
+        if body.get("stream") is True:
+            stream = _Stream(model, answer, key)
+            headers = {"content-type": "text/event-stream; charset=utf-8"}
+            return Reply(200, headers, stream.events(), stream.aclose)
+        return Reply(200, {"content-type": "application/json"}, _once(_completion(answer)))
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Reply:  # noqa: ARG002
+        """These providers have no text completions. Raises UpstreamError (400)."""
+        message = f"{model.name} does not offer text completions; ask it at /v1/chat/completions."
+        error = {"message": message, "type": "invalid_request_error", "param": "model", "code": None}
+        raise UpstreamError(model.name, "status", 400, {}, orjson.dumps({"error": error}))
+
+    async def embed(self, model: Model, body: Mapping[str, Any]) -> Reply:
+        """See Upstream.embed."""
+        key = read_key(model)
+        await self._ready()
+        fields = {name: value for name, value in body.items() if name in EMBEDDING_FIELDS}
+        answer = await self._ask(self._embed, model, key, fields)
+        content = orjson.dumps(answer.model_dump(mode="json", exclude_none=True))
+        return Reply(200, {"content-type": "application/json"}, _once(content))
+
+    async def _ask(self, call: Complete | None, model: Model, key: str | None, fields: dict[str, Any]) -> Any:
+        assert call is not None  # `_ready` has been awaited
         try:
-            answer = await complete(
-                **request_fields(body),
+            return await call(
+                **fields,
                 model=model.target,
                 api_key=key,
                 api_base=model.api_base,
@@ -65,11 +95,6 @@ class LiteLlm:
             )
         except Exception as error:
             raise _refusal(model, error, key) from None
-        if body.get("stream") is True:
-            stream = _Stream(model, answer, key)
-            headers = {"content-type": "text/event-stream; charset=utf-8"}
-            return Reply(200, headers, stream.events(), stream.aclose)
-        return Reply(200, {"content-type": "application/json"}, _once(_completion(answer)))
 
     async def aclose(self) -> None:
         """Close litellm's clients, if it was ever imported."""
@@ -78,13 +103,12 @@ class LiteLlm:
 
             await litellm.close_litellm_async_clients()
 
-    async def _ready(self) -> Complete:
-        if self._complete is None:
+    async def _ready(self) -> None:
+        if self._complete is None and self._embed is None:
             async with self._importing:
-                if self._complete is None:
-                    self._complete = await asyncio.to_thread(_import)
+                if not self._imported:
+                    self._complete, self._embed = await asyncio.to_thread(_import)
                     self._imported = True
-        return self._complete
 
 
 def request_fields(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +119,7 @@ def request_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _import() -> Complete:
+def _import() -> tuple[Complete, Complete]:
     os.environ.setdefault(
         "LITELLM_LOCAL_MODEL_COST_MAP", "True"
     )  # else the import fetches it from the network
@@ -104,8 +128,7 @@ def _import() -> Complete:
     litellm.suppress_debug_info = True
     litellm.turn_off_message_logging = True
     litellm.telemetry = False
-    complete: Complete = litellm.acompletion
-    return complete
+    return litellm.acompletion, litellm.aembedding
 
 
 def _completion(answer: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Providers that speak OpenAI's chat API: one pooled client, and bytes passed on as they come."""
+"""Providers that speak OpenAI's API: one pooled client, and bytes passed on as they come."""
 
 from __future__ import annotations
 
@@ -43,13 +43,24 @@ class OpenAiCompatible:
 
     async def chat(self, model: Model, body: Mapping[str, Any]) -> Reply:
         """See Upstream.chat."""
+        return await self._post(model, "chat/completions", body)
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Reply:
+        """See Upstream.complete."""
+        return await self._post(model, "completions", body)
+
+    async def embed(self, model: Model, body: Mapping[str, Any]) -> Reply:
+        """See Upstream.embed."""
+        return await self._post(model, "embeddings", body)
+
+    async def _post(self, model: Model, path: str, body: Mapping[str, Any]) -> Reply:
         address = base_url(model.target, model.api_base)
         if address is None:
             raise UpstreamError(model.name, "connect")
         key = read_key(model)
         request = self._client.build_request(
             "POST",
-            f"{address}/chat/completions",
+            f"{address}/{path}",
             content=orjson.dumps(request_body(model, body)),
             headers={"authorization": f"Bearer {key}"} if key else {},
         )

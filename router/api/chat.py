@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
+from router.api.describe import described
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
 from router.exchange import Exchange
 
 api = APIRouter(tags=["chat"])
 
-CHAT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["model", "messages"],
-                    "additionalProperties": True,
-                    "properties": {
-                        "model": {"type": "string", "description": "`auto`, or a model of the fleet"},
-                        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-                        "stream": {"type": ["boolean", "null"]},
-                        "router": {
-                            "type": ["object", "null"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "beta": {
-                                    "type": ["number", "null"],
-                                    "minimum": 0,
-                                    "maximum": 1,
-                                    "description": "1 buys success at any price, 0 the cheapest answer",
-                                },
-                                "models": {
-                                    "type": ["array", "null"],
-                                    "minItems": 1,
-                                    "items": {"type": "string"},
-                                    "description": "only these may be chosen",
-                                },
-                            },
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
+CHAT_BODY = described(
+    ("model", "messages"), {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+)
 
 
 @api.post("/v1/chat/completions", openapi_extra=CHAT_BODY, response_class=Response)

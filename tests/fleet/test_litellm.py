@@ -234,3 +234,29 @@ def test_only_fields_of_the_request_go_through():
 
 def test_a_stream_asks_for_usage():
     assert request_fields({"stream": True})["stream_options"] == {"include_usage": True}
+
+
+async def test_embeddings_take_the_fields_of_the_request_and_nothing_else():
+    asked = {}
+
+    class Answer:
+        def model_dump(self, **_):
+            return {"object": "list", "data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 3}}
+
+    async def embed(**fields):
+        asked.update(fields)
+        return Answer()
+
+    upstream = LiteLlm(Timeouts(), embed=embed)
+    reply = await upstream.embed(
+        Model("m", "cohere/x", PRICES), {"model": "m", "input": ["a"], "api_base": "http://elsewhere"}
+    )
+    assert orjson.loads(await read(reply))["data"] == [{"embedding": [0.5]}]
+    assert (asked["model"], asked["input"], asked["api_base"]) == ("cohere/x", ["a"], None)
+
+
+async def test_text_completions_are_refused_with_the_reason():
+    with pytest.raises(UpstreamError) as caught:
+        await LiteLlm(Timeouts()).complete(Model("m", "gemini/x", PRICES), {"prompt": "a"})
+    assert caught.value.status == 400
+    assert b"m does not offer text completions" in caught.value.body

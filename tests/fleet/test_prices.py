@@ -69,3 +69,9 @@ def test_looking_up_prices_and_opening_a_fleet_do_not_import_litellm_or_torch():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_map_tells_who_makes_embeddings_and_who_completes_text():
+    assert "embeddings" in known_abilities("openai/text-embedding-3-small")
+    assert "completions" in known_abilities("openai/gpt-3.5-turbo-instruct")
+    assert not {"embeddings", "completions"} & known_abilities("openai/gpt-4o")

@@ -13,6 +13,7 @@ from router.app import create_app
 from router.config import ServerSettings, Settings, StoreSettings, ValueSettings
 from tests.router.fakes import FakeScorer, Says, Scripted, fleet_of, model
 from tests.router.running import Running
+from tests.router.serving import serving
 
 
 @pytest.fixture
@@ -49,3 +50,18 @@ def start(settings):
             yield Running(app, http, upstream, scorer)
 
     return starting
+
+
+@pytest.fixture
+def serve(settings):
+    """Serve a gateway on a real socket, for an SDK: `async with serve(script, beta=1) as (url, upstream)`."""
+
+    @asynccontextmanager
+    async def serving_it(script=None, **changes):
+        chosen = replace(settings, **changes)
+        upstream = Scripted({each.name: Says() for each in chosen.fleet} | (script or {}))
+        app = create_app(chosen, scorer=FakeScorer(), fleet=fleet_of(upstream, *chosen.fleet))
+        async with serving(app) as url:
+            yield url, upstream
+
+    return serving_it

@@ -54,7 +54,8 @@ class Says:
     """
     A reply: the text in one JSON body, or a word a chunk. A stream stalls or breaks off after `after` words.
 
-    `headers_after_s` is how long it thinks before its status line.
+    `message` and `deltas` say in full what `text` says for short. `headers_after_s` is how long it thinks before
+    its status line.
     """
 
     text: str = "four"
@@ -68,6 +69,9 @@ class Says:
     error_event: dict[str, Any] | None = None
     after: int = 0
     done: bool = True
+    message: dict[str, Any] | None = None
+    deltas: list[dict[str, Any]] | None = None
+    reason: str = "stop"
 
 
 @dataclass
@@ -93,6 +97,15 @@ class Scripted:
         self._count = 0
 
     async def chat(self, model, body):
+        return await self._play(model, body, _whole, _events)
+
+    async def complete(self, model, body):
+        return await self._play(model, body, _whole_text, _text_events)
+
+    async def embed(self, model, body):
+        return await self._play(model, body, _vectors, None)
+
+    async def _play(self, model, body, whole, events):
         self.asked.append((model.name, dict(body)))
         scene = self.script[model.name]
         if isinstance(scene, Fails):
@@ -107,7 +120,7 @@ class Scripted:
             raise
         stream = body.get("stream") is True
         identity = f"chatcmpl-{model.name}-{self._count}"
-        content = _events(scene, model, identity) if stream else _whole(scene, model, identity)
+        content = (events if stream else whole)(scene, model, identity)
 
         async def close():
             self.closed_at[model.name] = time.perf_counter()
@@ -120,16 +133,28 @@ class Scripted:
 
 
 async def _whole(scene, model, identity):
-    message = {"role": "assistant", "content": scene.text}
+    message = {"role": "assistant", **(scene.message or {"content": scene.text})}
+    choice = {"index": 0, "message": message, "finish_reason": scene.reason}
+    async for part in _body(scene, model, identity, "chat.completion", choices=[choice]):
+        yield part
+
+
+async def _whole_text(scene, model, identity):
+    choice = {"index": 0, "text": scene.text, "logprobs": None, "finish_reason": scene.reason}
+    async for part in _body(scene, model, identity, "text_completion", choices=[choice]):
+        yield part
+
+
+async def _vectors(scene, model, identity):
+    vector = {"object": "embedding", "index": 0, "embedding": [0.5, -0.5]}
+    async for part in _body(scene, model, identity, "list", data=[vector]):
+        yield part
+
+
+async def _body(scene, model, identity, kind, **content):
+    usage = {"usage": scene.usage} if scene.usage else {}
     body = orjson.dumps(
-        {
-            "id": identity,
-            "object": "chat.completion",
-            "created": 1,
-            "model": model.name,
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            **({"usage": scene.usage} if scene.usage else {}),
-        }
+        {"id": identity, "object": kind, "created": 1, "model": model.name, **content, **usage}
     )
     yield body[: len(body) // 2]
     await _misbehave(scene, model)
@@ -137,24 +162,45 @@ async def _whole(scene, model, identity):
 
 
 async def _events(scene, model, identity):
-    def event(delta, reason=None, **more):
-        choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-        fields = {"id": identity, "object": "chat.completion.chunk", "created": 1, "model": model.name}
-        return b"data: " + orjson.dumps({**fields, "choices": choices, **more}) + b"\n\n"
+    def event(said, reason=None):
+        return {"object": "chat.completion.chunk", "choices": [_choice(reason, delta=said)]}
 
-    yield event({"role": "assistant", "content": ""})
-    for i, word in enumerate(scene.text.split()):
+    words = [{"content": f"{word} "} for word in scene.text.split()] if scene.deltas is None else scene.deltas
+    events = [event(delta) for delta in words]
+    yield _chunk(model, identity, event({"role": "assistant", "content": ""}))
+    async for chunk in _sequence(scene, model, identity, events, event({}, scene.reason)):
+        yield chunk
+
+
+async def _text_events(scene, model, identity):
+    def event(text, reason=None):
+        return {"object": "text_completion", "choices": [_choice(reason, text=text)]}
+
+    events = [event(f"{word} ") for word in scene.text.split()]
+    async for chunk in _sequence(scene, model, identity, events, event("", scene.reason)):
+        yield chunk
+
+
+def _choice(reason, **said):
+    return {"index": 0, **said, "finish_reason": reason}
+
+
+def _chunk(model, identity, event):
+    fields = {"id": identity, "created": 1, "model": model.name, **event}
+    return b"data: " + orjson.dumps(fields) + b"\n\n"
+
+
+async def _sequence(scene, model, identity, events, last):
+    for i, event in enumerate(events):
         if i == scene.after:
             await _misbehave(scene, model)
             if scene.error_event:
                 yield b"data: " + orjson.dumps({"error": scene.error_event}) + b"\n\n"
                 return
-        yield event({"content": word + " "})
-    yield event({}, "stop")
+        yield _chunk(model, identity, event)
+    yield _chunk(model, identity, last)
     if scene.usage:
-        yield event({}, usage=scene.usage).replace(
-            b'"choices":[{"index":0,"delta":{},"finish_reason":null}]', b'"choices":[]'
-        )
+        yield _chunk(model, identity, {**last, "choices": [], "usage": scene.usage})
     if scene.done:
         yield DONE
 

@@ -75,7 +75,8 @@ def test_the_shipped_prices_are_those_of_the_simulated_models():
 
 def test_what_is_left_out_has_defaults(settings, path):
     loaded = settings(ONE)
-    assert loaded.fleet == (Model("sage", "replay/sage", Prices(5, 20)),)
+    sage = Model("sage", "replay/sage", Prices(5, 20), abilities=frozenset({"completions"}))
+    assert loaded.fleet == (sage,)
     assert (loaded.beta, loaded.exploration, loaded.combine, loaded.context_size) == (
         0.8,
         0.0,
@@ -213,7 +214,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines(problems):
         "7 unknown provider 'opnai'; did you mean openai/gpt-4o?",
         "8 fleet[1].prices.output should be greater than or equal to 0",
         "8 unknown key 'cachd_input'; did you mean 'cached_input'?",
-        "9 fleet[2].abilities[0] should be 'tools', 'vision', 'json', 'logprobs', 'audio' or 'reasoning'",
+        "9 fleet[2].abilities[0] should be 'tools', 'vision', 'json', 'logprobs', 'audio', 'reasoning', 'co",
         "10 fleet[3] needs prices: {input: …, output: …} in USD per million tokens; none are known for openai/no-",
         "10 openai/no-such-model takes its key from the environment variable KEY_D, which is not set",
         "12 server.port should be less than or equal to 65535",
