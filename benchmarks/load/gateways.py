@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
-from benchmarks.load import processes
+from benchmarks.load.leash import Leash, end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,11 +64,14 @@ class Ask:
 class Child:
     """A process that we started, in a session of its own; what it prints goes to a file."""
 
-    def __init__(self, name: str, running: asyncio.subprocess.Process, printed: Path) -> None:
+    def __init__(self, name: str, running: asyncio.subprocess.Process, printed: Path, leash: Leash) -> None:
         self.name = name
         self.pid = running.pid
         self.running = running
         self._printed = printed
+        self._leash = leash
+        self._gone = False
+        leash.hold(self.pid)
 
     @property
     def ended(self) -> str | None:
@@ -98,21 +101,19 @@ class Child:
         await self.running.wait()
 
     def kill(self) -> None:
-        """End whatever is left of it, at once."""
-        left = processes.tree(self.pid) if processes.SUPPORTED else set()
-        if self.running.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """End whatever is left of it, at once. Once only: its number may then be another's."""
+        if not self._gone:
+            end(self.pid)
+            self._leash.release(self.pid)
+            self._gone = True
 
 
 class Children:
-    """Everything that was started, so that nothing stays behind whatever happens."""
+    """Everything that was started, so that nothing stays behind whatever happens, to us too."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._leash = Leash()
         self._started: list[Child] = []
 
     async def start(
@@ -133,7 +134,7 @@ class Children:
                 )
         except OSError as error:
             raise GatewayFailed(f"{name} cannot be started: {words[0]}: {error.strerror}") from None
-        child = Child(name, running, printed)
+        child = Child(name, running, printed, self._leash)
         self._started.append(child)
         return child
 
@@ -141,6 +142,7 @@ class Children:
         """End what still runs, at once."""
         for child in self._started:
             child.kill()
+        self._leash.let_go()
 
 
 def expand(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
