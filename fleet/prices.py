@@ -23,7 +23,6 @@ _ABILITY_KEYS: Final = (
     ("supports_audio_input", "audio"),
     ("supports_reasoning", "reasoning"),
 )
-_MODE_ABILITIES: Final = {"completion": "completions", "embedding": "embeddings"}
 _WITH_LOGPROBS: Final = frozenset({"openai", "azure"})  # unless they reason; the map has no key for it
 
 
@@ -90,8 +89,8 @@ def _read(entry: Mapping[str, Any]) -> _Known | None:
     window = entry.get("max_input_tokens") or entry.get("max_tokens")
     provider = str(entry.get("litellm_provider", ""))
     abilities = {ability for key, ability in _ABILITY_KEYS if entry.get(key) is True}
-    if entry.get("mode") in _MODE_ABILITIES:
-        abilities.add(_MODE_ABILITIES[entry["mode"]])
+    if entry.get("mode") == "embedding":
+        abilities.add("embeddings")
     if provider in _WITH_LOGPROBS and "reasoning" not in abilities:
         abilities.add("logprobs")
     return _Known(
