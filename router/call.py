@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fleet.upstream import Operation
+    from router.wire.stream import Wire
 
 AUTO = "auto"
 OPTIONS = ("beta", "models")
@@ -24,6 +25,7 @@ class Call:
     """
     What a caller asked for. `body` is what goes upstream: the caller's JSON without our `router` field.
 
+    `wire` is the caller's protocol where that is not OpenAI's own, and `body` then its translation.
     `beta` is None where the caller left it to the settings; `only` is the caller's allow-list, None for all.
     """
 
@@ -34,11 +36,16 @@ class Call:
     beta: float | None
     only: tuple[str, ...] | None
     operation: Operation = "chat"
+    wire: Wire | None = None
 
     @property
     def routed(self) -> bool:
         """True when we choose the model, False when the caller named it."""
         return self.model == AUTO
+
+    def told_by(self, wire: Wire) -> Call:
+        """The same call, its reply to be told in another protocol, which takes the usage out of the stream."""
+        return replace(self, wire=wire, hide_usage=False)
 
     @property
     def one_choice(self) -> bool:

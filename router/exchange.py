@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import orjson
 from starlette.responses import Response
 
 from fleet.model import Usage
 from fleet.prices import cost_usd
 from router.decide import after_failures
-from router.errors import GatewayError
+from router.errors import GatewayError, UpstreamFailed
 from router.ledger import NO_VERSION, prompt_row
 from router.store.rows import CandidateRow, DecisionRow
+from router.wire.errors import error_body
+from router.wire.stream import Retelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +68,10 @@ class Exchange(Response):
         self._routed: Routed | None = None
         self._relay: Relay | None = None
         self._status = CLIENT_LEFT
+        self._path = self._request_id = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._path, self._request_id = scope["path"], scope.get("request_id", "")
         try:
             with anyio.CancelScope() as until_the_client_leaves:
 
@@ -84,7 +89,7 @@ class Exchange(Response):
                     watch.cancel()
         finally:
             try:
-                self._record(scope.get("request_id", ""))
+                self._record()
             finally:
                 if self._relay is not None:
                     await self._relay.aclose()
@@ -98,7 +103,8 @@ class Exchange(Response):
             await self._forward(send, self._relay)
         except GatewayError as error:
             self._status = error.status
-            await self._send_whole(send, error.status, error.headers, error.body())
+            body = error_body(error, self._path, self._request_id)
+            await self._send_whole(send, error.status, error.headers, body)
         except Exception:
             self._status = 500
             raise
@@ -108,15 +114,28 @@ class Exchange(Response):
             self._gateway.ledger.name(self.id, relay.reader.completion_id)
         self._first_byte_ms = self._elapsed_ms()
         if not relay.stream:
-            body = b"".join([chunk async for chunk in relay.chunks()])
+            body = self._translated(b"".join([chunk async for chunk in relay.chunks()]), relay)
             self._status = relay.status
             await self._send_whole(send, relay.status, relay.headers, body)
             return
         await _start(send, relay.status, relay.headers | self._decision_headers())
+        retelling = Retelling(self._call.wire.story()) if self._call.wire else None
         async for chunk in relay.chunks():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self._status = BROKEN_OFF if relay.cut else relay.status
+            told = retelling.feed(chunk) if retelling else chunk
+            await send({"type": "http.response.body", "body": told, "more_body": True})
+            if retelling is not None and retelling.failed:
+                break
+        self._status = BROKEN_OFF if relay.cut or (retelling and retelling.failed) else relay.status
         await send({"type": "http.response.body", "body": b""})
+
+    def _translated(self, body: bytes, relay: Relay) -> bytes:
+        """A whole reply in the caller's protocol."""
+        if self._call.wire is None:
+            return body
+        try:
+            return orjson.dumps(self._call.wire.whole(orjson.loads(body)))
+        except (ValueError, AttributeError):  # no JSON, or none that is a chat completion
+            raise UpstreamFailed(relay.model, f"{relay.model} sent a reply that cannot be read") from None
 
     async def _send_whole(self, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
         ours = {
@@ -159,13 +178,17 @@ class Exchange(Response):
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1e3
 
-    def _record(self, request_id: str) -> None:
+    def _record(self) -> None:
         """Log the request and hand its row over; without a decision there is none."""
         latency_ms = self._elapsed_ms()
         routed, decision = self._routed, self._decision()
         if routed is None or decision is None:
             logger.info(
-                "%s request=%s status=%d ms=%.1f", self._call.operation, request_id, self._status, latency_ms
+                "%s request=%s status=%d ms=%.1f",
+                self._call.operation,
+                self._request_id,
+                self._status,
+                latency_ms,
             )
             return
         usage = self._usage(routed.features)
@@ -208,7 +231,7 @@ class Exchange(Response):
         logger.info(
             "%s request=%s decision=%s model=%s reason=%s status=%d ms=%.1f decision_ms=%.1f",
             self._call.operation,
-            request_id,
+            self._request_id,
             self.id,
             decision.chosen,
             decision.reason,

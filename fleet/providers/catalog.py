@@ -18,17 +18,19 @@ class Provider:
     An endpoint that speaks OpenAI's chat API.
 
     `api_base` None: no public address, router.yaml must give one. `key_env` None: no key by default.
-    `takes_stream_options` False: it sends usage unasked and refuses the field.
+    `takes_stream_options` False: it sends usage unasked and refuses the field. `renamed_max_tokens`: its newer
+    models refuse `max_tokens` and all of them take `max_completion_tokens`.
     """
 
     api_base: str | None
     key_env: str | None = None
     takes_stream_options: bool = True
+    renamed_max_tokens: bool = False
 
 
 OPENAI_COMPATIBLE: Final[Mapping[str, Provider]] = MappingProxyType(
     {
-        "openai": Provider("https://api.openai.com/v1", "OPENAI_API_KEY"),
+        "openai": Provider("https://api.openai.com/v1", "OPENAI_API_KEY", renamed_max_tokens=True),
         "groq": Provider("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
         "mistral": Provider("https://api.mistral.ai/v1", "MISTRAL_API_KEY", takes_stream_options=False),
         "deepseek": Provider("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),

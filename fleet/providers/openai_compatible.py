@@ -81,6 +81,10 @@ def request_body(model: Model, body: Mapping[str, Any]) -> dict[str, Any]:
     """The body to send: the provider's own model name, and a request for usage at the end of a stream."""
     sent = {**body, "model": model.remote_name}
     provider = OPENAI_COMPATIBLE.get(model.provider)
+    if provider is not None and provider.renamed_max_tokens and model.api_base is None and "messages" in sent:
+        limit = sent.pop("max_tokens", None)
+        if limit is not None:
+            sent.setdefault("max_completion_tokens", limit)
     if provider is not None and not provider.takes_stream_options:
         sent.pop("stream_options", None)
     elif sent.get("stream") is True:

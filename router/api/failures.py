@@ -1,4 +1,4 @@
-"""Every error leaves in OpenAI's envelope, every reply with a request id, and no bug shows its inside."""
+"""Every error leaves in the envelope of its protocol, every reply with a request id, and no bug shows its inside."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from router.errors import BadRequest, GatewayError, NotReady
 from router.store.errors import StoreUnavailable
+from router.wire.errors import error_body
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,9 +36,10 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _client_left)
 
 
-def as_response(error: GatewayError) -> Response:
-    """An error as the reply it makes."""
-    return Response(error.body(), error.status, error.headers, media_type="application/json")
+def as_response(error: GatewayError, scope: Scope) -> Response:
+    """An error as the reply it makes to a request."""
+    body = error_body(error, scope["path"], scope.get("request_id", ""))
+    return Response(body, error.status, error.headers, media_type="application/json")
 
 
 class RequestIds:
@@ -72,7 +74,7 @@ class RequestIds:
             if started:
                 raise _BrokenReply from None  # the server must cut the connection: half a reply is out
             ours = GatewayError(f"an unexpected error; the log has it under {request_id}")
-            await as_response(ours)(scope, receive, named)
+            await as_response(ours, scope)(scope, receive, named)
 
 
 class _BrokenReply(Exception):  # noqa: N818
@@ -92,27 +94,27 @@ def _place(error: Exception) -> str:
     return f"{type(error).__name__} at {way}"
 
 
-async def _ours(_request: Request, error: Exception) -> Response:
+async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return as_response(error)
+    return as_response(error, request.scope)
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"][1:]))
-    return as_response(BadRequest(f"{where}: {first['msg']}", param=where or None))
+    return as_response(BadRequest(f"{where}: {first['msg']}", param=where or None), request.scope)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     ours = BadRequest(str(error.detail), headers=error.headers)
     ours.status = error.status_code
-    return as_response(ours)
+    return as_response(ours, request.scope)
 
 
-async def _store_away(_request: Request, _error: Exception) -> Response:
-    return as_response(NotReady("the store cannot be reached now"))
+async def _store_away(request: Request, _error: Exception) -> Response:
+    return as_response(NotReady("the store cannot be reached now"), request.scope)
 
 
 async def _client_left(_request: Request, _error: Exception) -> Response:

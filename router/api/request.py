@@ -35,7 +35,9 @@ async def caller(request: Request) -> KeyRow | None:
     if not built.gateway.settings.server.require_key:
         return None
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    key = await built.keyring.verify(secret.strip()) if scheme.lower() == "bearer" else None
+    if scheme.lower() != "bearer":
+        secret = request.headers.get("x-api-key", "")  # where Anthropic's SDK puts it
+    key = await built.keyring.verify(secret.strip()) if secret else None
     if key is None:
         raise InvalidKey
     return key

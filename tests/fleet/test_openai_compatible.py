@@ -234,3 +234,17 @@ def test_a_plain_request_has_no_stream_options():
 def test_a_provider_that_refuses_stream_options_is_not_sent_them():
     body = {"stream": True, "stream_options": {"include_usage": True}}
     assert "stream_options" not in request_body(Model("m", "mistral/small", FREE), body)
+
+
+@pytest.mark.parametrize(
+    ("target", "api_base", "body", "sent"),
+    [
+        ("openai/m", None, {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("openai/m", None, {"max_tokens": 5, "max_completion_tokens": 6}, {"max_completion_tokens": 6}),
+        ("openai/m", "http://h/v1", {"max_tokens": 5}, {"max_tokens": 5}),
+        ("groq/m", None, {"max_tokens": 5}, {"max_tokens": 5}),
+    ],
+)
+def test_openai_itself_is_told_the_limit_under_its_newer_name(target, api_base, body, sent):
+    request = request_body(Model("m", target, FREE, api_base), {"messages": [], **body})
+    assert request == {"model": "m", "messages": [], **sent}
