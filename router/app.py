@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from fleet.fleet import Fleet
-from router.api import chat, completions, embeddings, explain, feedback, health, messages, models
+from router.api import (
+    chat,
+    completions,
+    embeddings,
+    explain,
+    feedback,
+    health,
+    messages,
+    models,
+    responses,
+)
 from router.api.failures import RequestIds, answer_errors
 from router.api.request import Services
 from router.contexts import Contexts
@@ -62,7 +72,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
     app = FastAPI(title="V0 Router", version=version("v0-router"), lifespan=lifespan)
     answer_errors(app)
     app.add_middleware(RequestIds)
-    for room in (chat, completions, embeddings, messages, models, feedback, explain, health):
+    for room in (chat, completions, embeddings, messages, responses, models, feedback, explain, health):
         app.include_router(room.api)
     return app
 
