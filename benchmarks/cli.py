@@ -10,6 +10,21 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure the router.")
 
 
+# what `sweep` and `cold-start` are both told
+Data = Annotated[
+    list[str] | None,
+    typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: generated."),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")]
+Routers = Annotated[str | None, typer.Option(help="Names or patterns, with commas: v0-*,umr. Default: all.")]
+Models = Annotated[
+    str | None, typer.Option(help="Names or patterns of the fleet, with commas. Default: all.")
+]
+Seeds = Annotated[str | None, typer.Option(help="How many, or a list: 42,999. Default: 3.")]
+TestSize = Annotated[float | None, typer.Option(help="Share of the prompts to test on. Default: 0.2.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")]
+
+
 @app.callback()
 def _bench() -> None:
     """Measure the router."""
@@ -17,17 +32,10 @@ def _bench() -> None:
 
 @app.command()
 def sweep(
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: generated."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")] = None,
-    routers: Annotated[
-        str | None, typer.Option(help="Names or patterns, with commas: v0-*,umr. Default: all.")
-    ] = None,
-    models: Annotated[
-        str | None, typer.Option(help="Names or patterns of the fleet, with commas. Default: all.")
-    ] = None,
+    data: Data = None,
+    out: Out = None,
+    routers: Routers = None,
+    models: Models = None,
     betas: Annotated[str | None, typer.Option(help="How many, or a list: 0,0.5,1. Default: 21.")] = None,
     split: Annotated[
         str | None, typer.Option(help="What is left out: prompts, models or datasets. Default: prompts.")
@@ -36,11 +44,9 @@ def sweep(
         int | None,
         typer.Option(min=1, help="Outcomes of each left-out model that routers are given. Default: 256."),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 42,999. Default: 3.")] = None,
-    test_size: Annotated[
-        float | None, typer.Option(help="Share of the prompts to test on. Default: 0.2.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
+    seeds: Seeds = None,
+    test_size: TestSize = None,
+    device: Device = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: 1.")] = None,
     tabpfn: Annotated[Path | None, typer.Option(help="TabPFN's weights, to try V0 with that head.")] = None,
     weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
@@ -66,20 +72,16 @@ def compare(
 
 @app.command("cold-start")
 def cold_start(
-    data: Annotated[
-        list[str] | None, typer.Option(help="As for `sweep`; repeatable. Default: generated.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")] = None,
-    routers: Annotated[str | None, typer.Option(help="Names or patterns, with commas. Default: all.")] = None,
-    models: Annotated[str | None, typer.Option(help="Names or patterns of the fleet. Default: all.")] = None,
+    data: Data = None,
+    out: Out = None,
+    routers: Routers = None,
+    models: Models = None,
     sizes: Annotated[
         str | None, typer.Option(help="Outcomes of each new model. Default: 0,8,32,64,128,256,512,1024.")
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 42,999. Default: 3.")] = None,
-    test_size: Annotated[
-        float | None, typer.Option(help="Share of the prompts to test on. Default: 0.2.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
+    seeds: Seeds = None,
+    test_size: TestSize = None,
+    device: Device = None,
 ) -> None:
     """Quality against the number of outcomes of a NEW model, and what refitting costs the routers that need it."""
     from benchmarks.cold_start import command

@@ -19,7 +19,6 @@ from pydantic import Field
 
 from benchmarks import cells, metrics, results, summary, sweep
 from benchmarks.baselines.base import cost_scale
-from benchmarks.baselines.registry import REGISTRY, with_tabpfn
 from benchmarks.outcomes import OutcomesError
 from benchmarks.results import Entry, Interval
 
@@ -99,7 +98,7 @@ def measure(
     routers = sweep.router_names(settings)
     material = sweep.embed(dataset.outcomes, dataset.path, settings, routers)
     sizes = possible(dataset, sizes)
-    factories = {**REGISTRY, **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
+    factories = sweep.factories(settings)
     for name in routers:
         takes, trials, errors = False, defaultdict(list), {}
         for divided in dataset.splits:

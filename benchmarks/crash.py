@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from benchmarks.load.gateways import free_port
 
 FLEET = """\
 fleet:
@@ -40,7 +41,7 @@ async def crash(after_s: float, clients: int = 16, folder: Path | None = None) -
     with tempfile.TemporaryDirectory() as temporary:
         home = folder or Path(temporary)
         (home / "router.yaml").write_text(FLEET, encoding="utf-8")
-        port = _free_port()
+        port = free_port()
         serve = ["-m", "router", "serve", "--config", str(home / "router.yaml"), "--port", str(port)]
         gateway = await asyncio.create_subprocess_exec(
             sys.executable, *serve, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
@@ -102,12 +103,6 @@ def _look(database: Path, acknowledged: list[str]) -> Crash:
     finally:
         engine.dispose()
     return Crash(len(acknowledged), len(set(acknowledged) & stored), len(stored), integrity)
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def run(kills: int, after_s: float) -> None:

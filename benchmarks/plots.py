@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from benchmarks.cold_start import ColdRouter, ColdStart
     from benchmarks.results import Part, Results, RouterResult
 
@@ -67,11 +69,7 @@ def frontier(made: Results, folder: Path) -> list[Path]:
     written = []
     for part in (made, *made.parts.values()):
         stem = "frontier" if part is made else f"frontier-{slug(part.title)}"
-        figure = _draw(part)
-        for suffix in ("png", "svg"):
-            path = folder / f"{stem}.{suffix}"
-            figure.savefig(path, dpi=160, bbox_inches="tight")
-            written.append(path)
+        written += _write(_draw(part), folder, stem)
     return written
 
 
@@ -80,16 +78,20 @@ def cold_start(found: ColdStart, folder: Path) -> list[Path]:
     written = []
     for data, routers in found.data.items():
         figure = _draw_cold_start(f"{data}: {found.new_models[data]} new models", routers)
-        for suffix in ("png", "svg"):
-            path = folder / f"cold_start-{slug(data)}.{suffix}"
-            figure.savefig(path, dpi=160, bbox_inches="tight")
-            written.append(path)
+        written += _write(figure, folder, f"cold_start-{slug(data)}")
     return written
 
 
 def slug(title: str) -> str:
     """A title as part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _write(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    paths = [folder / f"{stem}.{suffix}" for suffix in ("png", "svg")]
+    for path in paths:
+        figure.savefig(path, dpi=160, bbox_inches="tight")
+    return paths
 
 
 def _canvas(title: str) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.baselines.base import Baseline, Prediction, cheapest_best, mean_scores, squared_error
 from benchmarks.baselines.neighbours import Neighbours
-from benchmarks.baselines.regression import linear, ridge
+from benchmarks.baselines.regression import RidgeRegressions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from benchmarks.baselines.base import Queries, Table
 
 COUNTS = tuple(2**power for power in range(1, 10))
-PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 class Carrot(Baseline):
@@ -95,24 +94,20 @@ class CarrotLinear(Carrot):
 
     def _learn(self, train: Table, validation: Table, seed: int) -> None:
         del seed
-        fits = ridge(train.embeddings, train.scores, PENALTIES, mean_scores(train))
-        errors = [squared_error(linear(validation.embeddings, fit), validation) for fit in fits]
-        self._success_penalty = PENALTIES[int(np.argmin(errors))]
-        self._success_fit = fits[int(np.argmin(errors))]
-        fits = ridge(train.embeddings, train.costs, PENALTIES, self._mean_costs)
-        errors = [cost_error(linear(validation.embeddings, fit), validation) for fit in fits]
-        self._cost_penalty = PENALTIES[int(np.argmin(errors))]
-        self._cost_fit = fits[int(np.argmin(errors))]
+        x, judged = train.embeddings, validation.embeddings
+        self._success_fits = RidgeRegressions(
+            x, train.scores, mean_scores(train), judged, lambda success: squared_error(success, validation)
+        )
+        self._cost_fits = RidgeRegressions(
+            x, train.costs, self._mean_costs, judged, lambda cost: cost_error(cost, validation)
+        )
 
     def _learn_models(self, seen: Table) -> None:
-        mean_costs = self._mean_costs[-len(seen.models) :]
-        success = ridge(seen.embeddings, seen.scores, [self._success_penalty], mean_scores(seen))
-        cost = ridge(seen.embeddings, seen.costs, [self._cost_penalty], mean_costs)
-        self._success_fit = np.concatenate([self._success_fit, success[0]])
-        self._cost_fit = np.concatenate([self._cost_fit, cost[0]])
+        self._success_fits.add(seen.embeddings, seen.scores, mean_scores(seen))
+        self._cost_fits.add(seen.embeddings, seen.costs, self._mean_costs[-len(seen.models) :])
 
     def _both(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return linear(embeddings, self._success_fit), linear(embeddings, self._cost_fit)
+        return self._success_fits.predict(embeddings), self._cost_fits.predict(embeddings)
 
 
 def cost_error(cost: NDArray[np.float64], table: Table) -> float:

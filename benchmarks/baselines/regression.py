@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating]
+
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of a ridge regression
 
 
 def columns_by_gaps(observed: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
@@ -55,6 +57,31 @@ def ridge(
 def linear(features: Floats, solution: NDArray[np.float64]) -> NDArray[np.float64]:
     """w·x + b of every column: (N, M), from weights (M, F+1)."""
     return features @ solution[:, :-1].T + solution[:, -1]
+
+
+class RidgeRegressions:
+    """One for each column, under the one penalty that errs least on other prompts; further columns under the same."""
+
+    def __init__(
+        self,
+        features: Floats,
+        targets: Floats,
+        unknown: Floats,
+        judged: Floats,  # features of those other prompts
+        error: Callable[[NDArray[np.float64]], float],  # of what is predicted for them
+    ) -> None:
+        fits = ridge(features, targets, PENALTIES, unknown)
+        best = int(np.argmin([error(linear(judged, fit)) for fit in fits]))
+        self._penalty, self._fit = PENALTIES[best], fits[best]
+
+    def add(self, features: Floats, targets: Floats, unknown: Floats) -> None:
+        """Columns behind those that there are; arguments as for `ridge`."""
+        fit = ridge(features, targets, [self._penalty], unknown)[0]
+        self._fit = np.concatenate([self._fit, fit])
+
+    def predict(self, features: Floats) -> NDArray[np.float64]:
+        """Every column, (N, M)."""
+        return linear(features, self._fit)
 
 
 def logistic(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks.baselines.base import Baseline, mean_scores, squared_error
-from benchmarks.baselines.regression import linear, ridge
+from benchmarks.baselines.regression import RidgeRegressions
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from benchmarks.baselines.base import Queries, Table
-
-PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 class RidgePerModel(Baseline):
@@ -25,14 +22,16 @@ class RidgePerModel(Baseline):
 
     def _learn(self, train: Table, validation: Table, seed: int) -> None:
         del seed
-        fits = ridge(train.embeddings, train.scores, PENALTIES, mean_scores(train))
-        errors = [squared_error(linear(validation.embeddings, fit), validation) for fit in fits]
-        best = int(np.argmin(errors))
-        self._penalty, self._fit = PENALTIES[best], fits[best]
+        self._fits = RidgeRegressions(
+            train.embeddings,
+            train.scores,
+            mean_scores(train),
+            validation.embeddings,
+            lambda success: squared_error(success, validation),
+        )
 
     def _learn_models(self, seen: Table) -> None:
-        fit = ridge(seen.embeddings, seen.scores, [self._penalty], mean_scores(seen))[0]
-        self._fit = np.concatenate([self._fit, fit])
+        self._fits.add(seen.embeddings, seen.scores, mean_scores(seen))
 
     def _success(self, queries: Queries) -> NDArray[np.float64]:
-        return linear(queries.embeddings, self._fit)
+        return self._fits.predict(queries.embeddings)

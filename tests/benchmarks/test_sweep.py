@@ -40,8 +40,7 @@ def world(monkeypatch, tmp_path):
     }
     monkeypatch.setattr(summary, "REDRAWS", 40)
     monkeypatch.setattr(summary, "QUALITY_REDRAWS", 40)
-    for module in (sweep, cold_start):
-        monkeypatch.setattr(module, "REGISTRY", registry)
+    monkeypatch.setattr(sweep, "REGISTRY", registry)
     monkeypatch.setattr(sweep, "read", lambda path: data[path])
     monkeypatch.setattr(sweep, "embed", lambda outcomes, *_: ours.material(outcomes))
     return Settings(
