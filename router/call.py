@@ -23,10 +23,11 @@ WRITABLE_DEPTH = 250  # what orjson can write again at the least
 @dataclass(frozen=True)
 class Call:
     """
-    What a caller asked for. `body` is what goes upstream: the caller's JSON without our `router` field.
+    What a caller asked for; `model` is auto, a preset or a model.
 
-    `wire` is the caller's protocol where that is not OpenAI's own, and `body` then its translation.
-    `beta` is None where the caller left it to the settings; `only` is the caller's allow-list, None for all.
+    `body` is what goes upstream: the caller's JSON without our `router` field. `wire` is the caller's protocol where
+    that is not OpenAI's own, and `body` then its translation. `beta` is None where the caller left it to the preset
+    or the settings; `only` is the caller's allow-list, None for all.
     """
 
     body: Mapping[str, Any]
@@ -37,11 +38,6 @@ class Call:
     only: tuple[str, ...] | None
     operation: Operation = "chat"
     wire: Wire | None = None
-
-    @property
-    def routed(self) -> bool:
-        """True when we choose the model, False when the caller named it."""
-        return self.model == AUTO
 
     def told_by(self, wire: Wire) -> Call:
         """The same call, its reply to be told in another protocol, which takes the usage out of the stream."""
@@ -83,7 +79,7 @@ def understand(body: dict[str, Any], beta_header: str | None, operation: Operati
     options = body.pop("router", None)
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise BadRequest("model must be a string: auto, or a model of the fleet", param="model")
+        raise BadRequest("model must be a string: auto, a preset or a model of the fleet", param="model")
     _CHECKS[operation](body)
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):

@@ -20,6 +20,7 @@ from fleet.replay import REPLAY_MODELS
 from router import yaml_tree
 from router.config_schema import (
     FleetSection,
+    PresetSection,
     Root,
     ServerSection,
     StoreSection,
@@ -28,6 +29,7 @@ from router.config_schema import (
     check,
     spell,
     suggest,
+    visible_name,
 )
 from router.yaml_tree import Problem
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "Preset",
     "Problem",
     "Reading",
     "ServerSettings",
@@ -80,6 +83,14 @@ class ValueSettings:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """What a routed request prefers: its β (None: the file's) and who may answer (None: everybody)."""
+
+    beta: float | None = None
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that router.yaml says, with its defaults. `path` is the file, absolute."""
 
@@ -93,6 +104,7 @@ class Settings:
     value: ValueSettings
     timeouts: Timeouts
     path: Path
+    presets: Mapping[str, Preset] = field(default_factory=dict)
 
 
 class ConfigError(Exception):
@@ -144,6 +156,7 @@ class _Reader:
             return self._done(None, ())
         root, _ = self._check(Root, ())
         models = tuple(self._fleet())
+        presets = self._presets()
         server, _ = self._check(ServerSection, ("server",))
         store = self._store()
         value = self._value()
@@ -161,6 +174,7 @@ class _Reader:
             value=value,
             timeouts=Timeouts(**timeouts.model_dump()),
             path=self._path,
+            presets=presets,
         )
         return self._done(settings, models)
 
@@ -194,6 +208,41 @@ class _Reader:
                 prices = Prices(**section.prices.model_dump())
             if section is not None and prices is not None:
                 yield _model(section, prices)
+
+    def _presets(self) -> dict[str, Preset]:
+        entries = self._tree.value.get("presets")
+        if entries is None:
+            return {}
+        if not isinstance(entries, dict):
+            self._add(("presets",), "presets should be a mapping, each a name with beta and models")
+            return {}
+        fleet = self._tree.value.get("fleet")
+        named = (
+            [entry.get("name") for entry in fleet or () if isinstance(entry, dict)]
+            if isinstance(fleet, list)
+            else []
+        )
+        return {name: self._preset(name, named) for name in entries}
+
+    def _preset(self, name: str, fleet: list[object]) -> Preset:
+        place = ("presets", name)
+        try:
+            visible_name(name)
+        except ValueError as error:
+            self._add(place, f"{spell(place)} {error}")
+        if name in fleet:
+            self._add(place, f"{spell(place)} is the name of a model of the fleet; choose another")
+        section, _ = self._check(PresetSection, place)
+        models = section.models if section else None
+        for index, model in enumerate(models or ()):
+            if model not in fleet:
+                known = tuple(each for each in fleet if isinstance(each, str))
+                meant = suggest(model, known)
+                hint = f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}"
+                self._add(
+                    (*place, "models", index), f"{spell(place)}: the fleet has no model {model!r}; {hint}"
+                )
+        return Preset(section.beta if section else None, tuple(models) if models else None)
 
     def _report_repeated_names(self, entries: list[object]) -> None:
         first_lines: dict[str, int] = {}

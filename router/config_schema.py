@@ -23,7 +23,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Ability = Literal["tools", "vision", "json", "logprobs", "audio", "reasoning", "completions", "embeddings"]
 
 
-def _visible(text: str) -> str:
+def visible_name(text: str) -> str:
+    """A name that callers send and headers carry. Raises ValueError for one that is none."""
     if not text or not text.isascii() or not text.isprintable() or " " in text or len(text) > 128:
         raise ValueError("should be 1 to 128 visible ASCII characters: it stands in a header")
     if text == "auto":
@@ -82,7 +83,7 @@ class PricesSection(Section):
 class FleetSection(Section):
     """One entry of the fleet."""
 
-    name: Annotated[str, AfterValidator(_visible)]
+    name: Annotated[str, AfterValidator(visible_name)]
     target: Annotated[str, AfterValidator(_target)]
     api_base: Annotated[str, AfterValidator(_address)] | None = None
     api_key_env: Annotated[str, Field(min_length=1), AfterValidator(_variable)] | None = None
@@ -123,11 +124,19 @@ class TimeoutsSection(Section):
     read: Seconds = 600.0
 
 
+class PresetSection(Section):
+    """What a name beside `auto` stands for."""
+
+    beta: Share | None = None
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+
+
 class Root(Section):
     """The whole file. The sections are validated one by one, so that all their problems are found."""
 
     fleet: Any = None
     beta: Share = 0.8
+    presets: Any = None
     exploration: Share = 0.0
     combine: Literal["separate", "weighted"] = "separate"
     context_size: Annotated[int, Field(ge=1, le=4096)] = 1024

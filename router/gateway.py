@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from router.call import AUTO
+from router.config import Preset
 from router.decide import Decision, decide, expected_cost, pin
 from router.errors import BadRequest, NoCandidate, UnknownModel
 from router.features import Features, extract, unfit
@@ -80,13 +82,16 @@ class Gateway:
         Raises `UnknownModel`, `BadRequest`, `NoCandidate`, `NotReady`.
         """
         settings, models = self.settings, self.fleet.models
-        if not call.routed and call.model not in models:
-            raise UnknownModel(call.model)
-        features = extract(call.body, call.operation)
-        beta = settings.beta if call.beta is None else call.beta
         named = call.model if call.model in models else None
+        preset = Preset() if call.model == AUTO else settings.presets.get(call.model)
+        if named is None and preset is None:
+            raise UnknownModel(call.model)
+        preset = preset or Preset()
+        features = extract(call.body, call.operation)
+        beta = next(each for each in (call.beta, preset.beta, settings.beta) if each is not None)
+        excluded = _unlisted(call, preset, models)
         if named is None and call.operation == "embeddings":
-            named = _only_embedder(call, models)
+            named = _only_embedder(models, excluded)
         if named is not None and not dry:
             limit = ASSUMED_OUTPUT_TOKENS if features.output_tokens is None else features.output_tokens
             expected = min(limit, ASSUMED_OUTPUT_TOKENS)
@@ -97,7 +102,7 @@ class Gateway:
                 "a prompt in tokens cannot be read: send its text, or name a model", param="prompt"
             )
 
-        excluded = _excluded(call, features, models)
+        excluded = unfit(models.values(), features) | excluded
         if len(excluded) == len(models):
             raise NoCandidate(excluded)
         valuation = await self.loading.ready(PATIENCE_S)
@@ -140,23 +145,22 @@ class Gateway:
         return await connect(self.fleet, (decision.chosen, *decision.fallbacks), call, failed)
 
 
-def _excluded(call: Call, features: Features, models: Mapping[str, Model]) -> dict[str, str]:
-    """Who may not or cannot answer, and why. Raises `BadRequest` for an allow-list of unknown names."""
+def _unlisted(call: Call, preset: Preset, models: Mapping[str, Model]) -> dict[str, str]:
+    """Whom the preset or the caller left out. Raises `BadRequest` for an allow-list of unknown names."""
     unknown = [name for name in call.only or () if name not in models]
     if unknown:
         raise BadRequest(
             f"router.models names {unknown[0]!r}, which the fleet does not have", param="router.models"
         )
-    unlisted = {name: "is not in router.models" for name in models if call.only and name not in call.only}
-    return unfit(models.values(), features) | unlisted
+    by_caller = {name: "is not in router.models" for name in models if call.only and name not in call.only}
+    allowed = models if preset.models is None else preset.models
+    return {name: f"is not in {call.model}" for name in models if name not in allowed} | by_caller
 
 
-def _only_embedder(call: Call, models: Mapping[str, Model]) -> str:
+def _only_embedder(models: Mapping[str, Model], excluded: Mapping[str, str]) -> str:
     """The one model that makes embeddings: vectors of two models cannot be compared, so none is chosen."""
     able = [
-        name
-        for name, model in models.items()
-        if "embeddings" in model.abilities and (call.only is None or name in call.only)
+        name for name, model in models.items() if "embeddings" in model.abilities and name not in excluded
     ]
     if len(able) == 1:
         return able[0]

@@ -45,7 +45,7 @@ def described(
         "required": list(required),
         "additionalProperties": True,
         "properties": {
-            "model": {"type": "string", "description": "`auto`, or a model of the fleet"},
+            "model": {"type": "string", "description": "`auto`, a preset, or a model of the fleet"},
             **properties,
             **({"stream": {"type": ["boolean", "null"]}} if streams else {}),
             "router": ROUTER_OPTIONS,

@@ -28,12 +28,13 @@ async def explain(request: Request, built: ServicesOf, _key: Caller) -> dict[str
     routed = await built.gateway.route(call, dry=True)
     total = (time.perf_counter() - started) * 1e3
     decision, reading = routed.decision, routed.reading
+    named = call.model in routed.models
     assert reading is not None  # a dry run always reads the prompt
     return {
         "beta": decision.beta,
         "cost_scale": reading.cost_scale,
-        "chosen": decision.chosen if call.routed else call.model,
-        "reason": decision.reason if call.routed else "pinned",
+        "chosen": call.model if named else decision.chosen,
+        "reason": "pinned" if named else decision.reason,
         "candidates": [
             {
                 "model": each.model,

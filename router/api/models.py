@@ -1,4 +1,4 @@
-"""GET /v1/models: `auto` and the fleet, in OpenAI's shape."""
+"""GET /v1/models: `auto`, the presets and the fleet, in OpenAI's shape."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ CREATED = 0  # OpenAI's field for a model's birth, which we do not know
 
 @api.get("/v1/models")
 async def list_models(built: ServicesOf, _key: Caller) -> dict[str, Any]:
-    """`auto` first, then the fleet in the order of router.yaml."""
-    return {"object": "list", "data": [_entry(AUTO, "router"), *map(_of_fleet, _fleet(built).values())]}
+    """`auto` first, then the presets, then the fleet, in the order of router.yaml."""
+    ours = [_entry(name, "router") for name in (AUTO, *built.gateway.settings.presets)]
+    return {"object": "list", "data": [*ours, *map(_of_fleet, _fleet(built).values())]}
 
 
 @api.get("/v1/models/{name:path}")
 async def get_model(name: str, built: ServicesOf, _key: Caller) -> dict[str, Any]:
     """One of them."""
-    if name == AUTO:
-        return _entry(AUTO, "router")
+    if name == AUTO or name in built.gateway.settings.presets:
+        return _entry(name, "router")
     model = _fleet(built).get(name)
     if model is None:
         raise UnknownModel(name)

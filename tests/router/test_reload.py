@@ -90,3 +90,18 @@ async def test_a_model_taken_out_is_unknown_from_then_on(running):
     await until(lambda: "tally" not in running.gateway.fleet.models)
     assert (await running.chat("tally")).status_code == 404
     assert set(running.gateway.loading.now().contexts.current.capabilities) == {"abacus", "sage"}
+
+
+async def test_presets_come_and_go_with_the_file(running, caplog):
+    path = running.gateway.settings.path
+    assert (await running.chat("cheap")).status_code == 404
+    path.write_text(TWO + "presets: {cheap: {beta: 0.1, models: [tally]}}\n")
+    await until(lambda: running.gateway.settings.presets)
+    reply = await running.chat("cheap")
+    assert (reply.headers["x-router-model"], reply.headers["x-router-beta"]) == ("tally", "0.1")
+    path.write_text(TWO + "presets: {cheap: {models: [abacus]}}\n")
+    await until(lambda: "the fleet has no model 'abacus'" in caplog.text)
+    assert (await running.chat("cheap")).headers["x-router-beta"] == "0.1"
+    path.write_text(TWO)
+    await until(lambda: not running.gateway.settings.presets)
+    assert (await running.chat("cheap")).status_code == 404
