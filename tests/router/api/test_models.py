@@ -36,6 +36,14 @@ async def test_the_openapi_document_describes_every_endpoint(start):
     assert {"/v1/chat/completions", "/v1/feedback", "/v1/models", "/v1/router/explain", "/readyz"} <= set(
         paths
     )
-    for path in ("/v1/chat/completions", "/v1/feedback", "/v1/router/explain"):
+    asking = (
+        "chat/completions",
+        "completions",
+        "embeddings",
+        "messages",
+        "messages/count_tokens",
+        "responses",
+    )
+    for path in (*(f"/v1/{name}" for name in asking), "/v1/feedback", "/v1/router/explain"):
         schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert schema["properties"]
