@@ -109,6 +109,28 @@ def crash(
     run(kills, after)
 
 
+@app.command("schedule-map")
+def schedule_map(
+    out: Annotated[Path, typer.Option(help="Folder for the table and the pictures.")],
+) -> None:
+    """Where fusing V0's prior with rollouts helps and where it hurts: prior error × start × success rate."""
+    from benchmarks.schedule_map import run
+
+    run(out)
+
+
+@app.command("schedule-budget")
+def schedule_budget(
+    prompts: Annotated[int, typer.Option(min=1, help="How many share the rollouts.")] = 100_000,
+    average: Annotated[int, typer.Option(min=2, max=128, help="Rollouts of each on average.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of their success rates.")] = 0,
+) -> None:
+    """Rollout budgets: CPU time against a heap's, and what each policy's is worth."""
+    from benchmarks.schedule_budget import run
+
+    run(prompts, average, seed)
+
+
 @app.command()
 def load(
     gateway: Annotated[

@@ -25,10 +25,10 @@ class RobustMixture:
     """
     `strength` m is how many rollouts a prediction is worth, `doubt` ε how often it is worth none, `cost` as V0.5's c.
 
-    m = 16 stands for predictions that are off by 0.12 at p = ½ (standard deviation √(p(1 − p)/(m + 1))).
+    m = 12 stands for predictions that are off by 0.14 at p = ½ (standard deviation √(p(1 − p)/(m + 1))).
     """
 
-    strength: float = 16.0
+    strength: float = 12.0
     doubt: float = 0.3
     cost: float = COST
     rewards: Rewards = SIGNED

@@ -184,7 +184,7 @@ def test_the_mixture_lies_between_its_prior_and_a_smoothed_mean(given_):
 
 def test_the_mixture_is_the_posterior_by_numeric_integration():
     grid = (np.arange(200_000) + 0.5) / 200_000
-    density = (0.7 * beta.pdf(grid, 16 * 0.9, 16 * 0.1) + 0.3) * grid * (1 - grid) ** 3
+    density = (0.7 * beta.pdf(grid, 12 * 0.9, 12 * 0.1) + 0.3) * grid * (1 - grid) ** 3
     density /= density.sum()
     expected = density @ grid
     rule = RobustMixture(rewards=BINARY)
