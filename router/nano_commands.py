@@ -28,11 +28,14 @@ def serve_nano(
     threads: Threads = 1,
     device: Device = "auto",
     rows: Annotated[int, typer.Option("--rows", min=1, help="Replies of one model at once.")] = 32,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, max=2, help="Of requests that name none.")
+    ] = 1.0,
 ) -> None:
     """Serve the models over OpenAI's API until told to end."""
     from fleet.nano import commands
 
-    commands.serve(models, host, port, threads, device, rows)
+    commands.serve(models, host, port, threads, device, rows, temperature)
 
 
 @nano.command("nano-yaml")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from fleet.nano.roster import Recipe
     from fleet.nano.train import Progress
@@ -24,30 +25,30 @@ def shipped() -> Path:
     return Path(str(files("fleet.nano") / "models"))
 
 
-def serve(models: Path | None, host: str, port: int, threads: int, device: str, rows: int) -> None:
+def serve(
+    models: Path | None, host: str, port: int, threads: int, device: str, rows: int, temperature: float
+) -> None:
     """Serve the models in a folder, else the shipped ones."""
     from fleet.nano.serve import serve as run
 
     with _complaints():
-        run(models or shipped(), host, port, threads=threads, device=device, rows=rows)
+        run(
+            models or shipped(),
+            host,
+            port,
+            threads=threads,
+            device=device,
+            rows=rows,
+            temperature=temperature,
+        )
 
 
 def section(models: Path | None, url: str) -> None:
     """Print the fleet section of router.yaml for a served nano fleet."""
-    from fleet.nano.network import CONFIG, NetworkError, shape_of
-    from fleet.nano.prices import fleet_models, fleet_section
+    from fleet.nano.prices import fleet_section, models_in
 
-    folder = models or shipped()
     with _complaints():
-        shapes = {
-            path.parent.name: shape_of(json.loads(path.read_text(encoding="utf-8")))
-            for path in sorted(folder.glob(f"*/{CONFIG}"))
-        }
-        if not shapes:
-            raise NetworkError(f"{folder}: no folder in it has a {CONFIG}")
-        parameters = {name: shape.parameters() for name, shape in shapes.items()}
-        window = min(shape.window for shape in shapes.values())
-        typer.echo(fleet_section(fleet_models(parameters, window, url)), nl=False)
+        typer.echo(fleet_section(models_in(models or shipped(), url)), nl=False)
 
 
 def measure(
@@ -80,7 +81,7 @@ def measure(
 
 
 def train(out: Path, only: Sequence[str], jobs: int, threads: int, device: str) -> None:
-    """Train the recipes that are not trained yet, `jobs` at once, the longest first."""
+    """Train the recipes that are not trained yet, `jobs` at once, what others go on from and the longest first."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
@@ -91,7 +92,7 @@ def train(out: Path, only: Sequence[str], jobs: int, threads: int, device: str) 
     if unknown:
         typer.echo(f"no model is called {', '.join(unknown)}; there are {', '.join(RECIPES)}", err=True)
         raise typer.Exit(2)
-    recipes = sorted((RECIPES[name] for name in only or RECIPES), key=_work, reverse=True)
+    recipes = _in_order(only or list(RECIPES), RECIPES)
     tokenizer_for(out)
     context = multiprocessing.get_context("spawn")
     columns = (
@@ -108,25 +109,38 @@ def train(out: Path, only: Sequence[str], jobs: int, threads: int, device: str) 
     ):
         reports: Any = shared.Queue()
         rows = {r.name: bars.add_task(r.name, total=r.tokens, note="waits", start=False) for r in recipes}
-        runs = [processes.submit(_train_one, recipe, out, device, reports) for recipe in recipes]
-        for run in runs:
-            run.add_done_callback(lambda _: reports.put(None))
-        remaining = len(runs)
+        runs: dict[str, Future[None]] = {}
+
+        def begin(start: str | None) -> None:
+            for name in [r.name for r in recipes if r.start == start]:
+                runs[name] = processes.submit(_train_one, RECIPES[name], out, device, reports)
+                runs[name].add_done_callback(partial(_tell, reports, name))
+
+        begin(None)
+        remaining = len(recipes)
         try:
             while remaining:
-                progress: Progress | None = reports.get()
-                if progress is None:
+                progress: Progress | str = reports.get()
+                if isinstance(progress, str):
+                    runs[progress].result()
+                    begin(progress)
                     remaining -= 1
                 else:
                     bars.start_task(rows[progress.name])
                     note = f"loss {progress.loss:.3f}, {progress.tokens_per_s:,.0f} tokens/s"
                     bars.update(rows[progress.name], completed=progress.tokens, note=note)
-            for run in runs:
-                run.result()
         except BaseException:
             processes.shutdown(wait=False, cancel_futures=True)
             raise
     typer.echo(f"trained into {out}; `router fleet measure-nano --models {out}` measures them")
+
+
+def _in_order(names: Sequence[str], recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """The recipes of these names and what they go on from: first what others wait for, then by length."""
+    wanted = {name: recipes[name] for name in names}
+    wanted |= {each.start: recipes[each.start] for each in list(wanted.values()) if each.start}
+    starts = {each.start for each in wanted.values()}
+    return sorted(wanted.values(), key=lambda each: (each.name in starts, _work(each)), reverse=True)
 
 
 def _work(recipe: Recipe) -> float:
@@ -140,6 +154,10 @@ def _begin(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def _tell(reports: Any, name: str, _: Future[None]) -> None:
+    reports.put(name)
 
 
 def _train_one(recipe: Recipe, out: Path, device: str, reports: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fleet.nano.drills import drill
 from fleet.nano.tokenizer import Chat
 from fleet.tasks import FAMILIES, stream
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fleet.tasks import Task
 
 Style = Literal["direct", "steps"]
+SHARES = (1, 1, 1, 2, 2, 2, 3, 3, 4, 5)  # of the difficulties in a pool
 SYSTEM_SHARE = 0.04  # of examples that begin with a system prompt, for clients that always send one
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
@@ -41,6 +43,10 @@ class Diet:
     unseen: tuple[str, ...] = ()
     hardest: int = 5
     style: Style = "direct"
+
+    def difficulties(self) -> list[int]:
+        """Every difficulty as often as its share says: the easy ones first of all, for they are learnt at all."""
+        return [difficulty for difficulty in SHARES if difficulty <= self.hardest]
 
     def families(self) -> list[str]:
         """The names of the task families."""
@@ -72,28 +78,39 @@ def reply(task: Task, style: Style) -> str:
 
 def tasks(diet: Diet, seed: int, pool: int, count: int) -> list[Task]:
     """The tasks of one pool."""
-    endless = stream(seed * 1_000_003 + pool, "train", diet.families(), range(1, diet.hardest + 1))
+    endless = stream(seed * 1_000_003 + pool, "train", diet.families(), diet.difficulties())
     return list(islice(endless, count))
 
 
 def batches(
-    tasks: Sequence[Task], tokenizer: Tokenizer, style: Style, rng: Random, most_tokens: int, window: int
+    tasks: Sequence[Task],
+    drills: int,
+    tokenizer: Tokenizer,
+    style: Style,
+    rng: Random,
+    most_tokens: int,
+    window: int,
 ) -> list[Batch]:
-    """Tasks as batches of at most so many tokens, padding included, in random order; what is too long is left out."""
+    """
+    Tasks, and so many drills, as batches of at most so many tokens, padding included, in random order.
+
+    What is longer than the window is left out.
+    """
     chat = Chat(tokenizer)
-    encoded = (_encode(chat, task, style, rng) for task in tasks)
+    encoded = [_encode(chat, task.prompt, reply(task, style), rng) for task in tasks]
+    encoded += [_encode(chat, *drill(rng), rng) for _ in range(drills)]
     fitting = sorted((row for row in encoded if len(row[0]) <= window), key=lambda row: len(row[0]))
     cut = list(_cut(fitting, most_tokens))
     rng.shuffle(cut)
     return cut
 
 
-def _encode(chat: Chat, task: Task, style: Style, rng: Random) -> tuple[list[int], int]:
-    turns = [("user", task.prompt)]
+def _encode(chat: Chat, asked: str, said: str, rng: Random) -> tuple[list[int], int]:
+    turns = [("user", asked)]
     if rng.random() < SYSTEM_SHARE:
         turns.insert(0, ("system", rng.choice(SYSTEM_PROMPTS)))
     prompt = chat.encode(turns)
-    return [*prompt, *chat.text(reply(task, style)), chat.end], len(prompt) - 1
+    return [*prompt, *chat.text(said), chat.end], len(prompt) - 1
 
 
 def _cut(encoded: list[tuple[list[int], int]], most_tokens: int) -> Iterator[Batch]:

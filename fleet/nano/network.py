@@ -8,7 +8,6 @@ launch costs more than its work: query, key and value are one matrix, gate and u
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -132,19 +131,6 @@ class Llama(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    @classmethod
-    def fresh(cls, shape: Shape, seed: int) -> Llama:
-        """A network that has learnt nothing; its seed decides its weights."""
-        network = cls(shape)
-        generator = torch.Generator().manual_seed(seed)
-        inner = 1 / math.sqrt(2 * shape.layers)  # keeps the sum of all blocks in bounds
-        for name, weight in network.named_parameters():
-            if weight.dim() == 2:
-                scale = 0.02 if name.startswith("embedding") else weight.shape[1] ** -0.5
-                scale *= inner if name.endswith(("out.weight", "down.weight")) else 1
-                nn.init.normal_(weight, std=scale, generator=generator)
-        return network
-
     def forward(self, ids: Tensor) -> Tensor:
         """
         Hidden states (B,T,E) of whole sequences (B,T), each position seeing those before it.
@@ -153,7 +139,7 @@ class Llama(nn.Module):
         """
         x = self.embedding(ids)
         cos, sin = self._angles(torch.arange(ids.shape[1], device=ids.device))
-        for block in self._ordered:
+        for block in self.ordered:
             queries, keys, values = block.project(x, cos, sin)
             x = block.mix(x, _attend(queries, keys, values, causal=True))
         return self.norm(x)
@@ -163,7 +149,7 @@ class Llama(nn.Module):
         x = self.embedding(ids)
         rows, t = slice(first, first + ids.shape[0]), ids.shape[1]
         cos, sin = self._angles(torch.arange(t, device=ids.device))
-        for layer, block in enumerate(self._ordered):
+        for layer, block in enumerate(self.ordered):
             queries, keys, values = block.project(x, cos, sin)
             cache.keys[layer, rows, :, :t] = keys
             cache.values[layer, rows, :, :t] = values
@@ -181,7 +167,7 @@ class Llama(nn.Module):
         cos, sin = (table[:, None] for table in self._angles(positions))  # (B,1,1,D/2)
         rows = torch.arange(b, device=ids.device)
         seen = (torch.arange(longest, device=ids.device) <= positions[:, None])[:, None, None]  # (B,1,1,P)
-        for layer, block in enumerate(self._ordered):
+        for layer, block in enumerate(self.ordered):
             queries, keys, values = block.project(x, cos, sin)
             cache.keys[layer, rows, :, positions] = keys[:, :, 0]
             cache.values[layer, rows, :, positions] = values[:, :, 0]
@@ -194,7 +180,8 @@ class Llama(nn.Module):
         return F.linear(hidden, self.embedding.weight)
 
     @property
-    def _ordered(self) -> Iterable[Block]:
+    def ordered(self) -> Iterable[Block]:
+        """The blocks, first to last."""
         return cast("Iterable[Block]", self.blocks)
 
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:

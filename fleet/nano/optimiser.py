@@ -2,7 +2,7 @@
 
 Muon (Jordan et al., 2024) replaces a matrix's momentum by the nearest orthogonal matrix, so that every direction
 learns at the same speed; the scale 0.2·√max(rows, columns) gives its steps AdamW's size (Liu et al.,
-arXiv 2502.16982), so one learning rate serves both. In float32: processors without bfloat16 units are 20 times
+arXiv 2502.16982); twice that was learnt from faster. In float32: processors without bfloat16 units are 20 times
 slower with it, and torch.optim.Muon insists on it. Matrices of one shape are treated together.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+FASTER = 2.0  # Muon's learning rate over AdamW's
 ROUNDS = 5  # of Newton and Schulz
 A, B, C = 3.4445, -4.7750, 2.0315  # their quintic's coefficients
 
@@ -27,12 +28,12 @@ def optimisers(network: nn.Module, learning_rate: float, decay: float) -> list[t
     chosen = {id(weight) for weight in inner}
     rest = [weight for weight in network.parameters() if id(weight) not in chosen]
     both: list[torch.optim.Optimizer] = [
-        Muon(inner, learning_rate, decay=decay),
+        Muon(inner, FASTER * learning_rate, decay=decay),
         torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
     for optimiser in both:
         for group in optimiser.param_groups:
-            group["initial_lr"] = learning_rate
+            group["initial_lr"] = group["lr"]
     return both
 
 

@@ -6,7 +6,8 @@ The paper's cost has no unit and counts the tokens a model writes. Here the larg
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,6 +15,7 @@ from fleet.model import Model, Prices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 LARGEST_USD = 1.0  # per million tokens
 PROVIDER = "custom_openai"
@@ -36,18 +38,35 @@ def fleet_models(parameters: Mapping[str, int], window: int, api_base: str) -> l
     ]
 
 
+def models_in(folder: Path, api_base: str) -> list[Model]:
+    """The models in a folder, cheapest first. Raises NetworkError where there are none."""
+    from fleet.nano.network import CONFIG, NetworkError, shape_of  # imports torch
+
+    shapes = {
+        path.parent.name: shape_of(json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(folder.glob(f"*/{CONFIG}"))
+    }
+    if not shapes:
+        raise NetworkError(f"{folder}: no folder in it has a {CONFIG}")
+    window = min(shape.window for shape in shapes.values())
+    return fleet_models({name: shape.parameters() for name, shape in shapes.items()}, window, api_base)
+
+
 def fleet_section(models: list[Model]) -> str:
     """The `fleet:` section of router.yaml."""
-    entries = [
-        {
-            "name": model.name,
-            "target": model.target,
-            "api_base": model.api_base,
-            "prices": {"input": model.prices.input, "output": model.prices.output},
-            "parameter_ratio": model.parameter_ratio,
-            "context_window": model.context_window,
-            "abilities": sorted(model.abilities),
-        }
-        for model in models
-    ]
-    return yaml.safe_dump({"fleet": entries}, sort_keys=False, default_flow_style=None, width=200)
+    return "fleet:\n" + "".join(fleet_entry(model) for model in models)
+
+
+def fleet_entry(model: Model) -> str:
+    """A model as one line of router.yaml's fleet."""
+    told: dict[str, Any] = {
+        "name": model.name,
+        "target": model.target,
+        "api_base": model.api_base,
+        "prices": {"input": model.prices.input, "output": model.prices.output},
+        "parameter_ratio": model.parameter_ratio,
+        "context_window": model.context_window,
+        "abilities": sorted(model.abilities),
+    }
+    line = yaml.safe_dump(told, sort_keys=False, default_flow_style=True, width=10_000)
+    return f"  - {line}"

@@ -18,7 +18,14 @@ DRAIN_S = 10  # how long replies under way may take when the process is asked to
 
 
 def serve(
-    folder: Path, host: str, port: int, *, threads: int = 1, device: str = "auto", rows: int = 32
+    folder: Path,
+    host: str,
+    port: int,
+    *,
+    threads: int = 1,
+    device: str = "auto",
+    rows: int = 32,
+    temperature: float = 1.0,
 ) -> None:
     """Serve the models in a folder until told to end. Raises NetworkError where there are none."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -26,7 +33,7 @@ def serve(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     engine = Engine(load_fleet(folder, torch.device(device)), rows, threads)
     uvicorn.run(
-        create_app(engine),
+        create_app(engine, temperature),
         host=host,
         port=port,
         log_config=None,

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 api = APIRouter()
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The server over an engine, which it closes when it ends."""
+def create_app(engine: Engine, temperature: float = 1.0) -> FastAPI:
+    """The server over an engine, which it closes when it ends. `temperature` is for requests that name none."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,6 +36,7 @@ def create_app(engine: Engine) -> FastAPI:
 
     app = FastAPI(title="nano fleet", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.engine = engine
+    app.state.temperature = temperature
     app.state.started = int(time.time())
     app.include_router(api)
     app.add_exception_handler(wire.Refusal, _refused)
@@ -53,7 +54,7 @@ async def chat(request: Request) -> Response:
     prompt = model.chat.encode(asked.turns)
     if len(prompt) >= model.window:
         raise wire.ContextOverflow(model.window, len(prompt))
-    return Completion(engine, model, asked, prompt)
+    return Completion(engine, model, asked, prompt, request.app.state.temperature)
 
 
 @api.get("/v1/models")
@@ -121,9 +122,12 @@ class Completion(Response):
     It is its own response because the client may leave at any moment, and its rows should be free at once.
     """
 
-    def __init__(self, engine: Engine, model: NanoModel, asked: wire.ChatRequest, prompt: list[int]) -> None:
+    def __init__(
+        self, engine: Engine, model: NanoModel, asked: wire.ChatRequest, prompt: list[int], temperature: float
+    ) -> None:
         super().__init__()
         self._engine, self._model, self._asked, self._prompt = engine, model, asked, prompt
+        self._sampling = asked.sampling(temperature)
         self._choices = asked.n or 1
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
@@ -170,7 +174,7 @@ class Completion(Response):
             self._model.name,
             self._prompt,
             self._asked.most or self._model.window,
-            self._asked.sampling,
+            self._sampling,
             deliver,
             stops=self._asked.stops,
             choice=index,

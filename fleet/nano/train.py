@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 
 from fleet.nano import examples
-from fleet.nano.network import WEIGHTS, Llama, Shape, save
+from fleet.nano.beginning import fresh
+from fleet.nano.network import WEIGHTS, Llama, NetworkError, Shape, load, save
 from fleet.nano.optimiser import optimisers
 from fleet.nano.roster import WINDOW
 from fleet.nano.tokenizer import (
@@ -103,7 +104,8 @@ def train(
     tokenizer = tokenizer_for(out)
     if _done(recipe, folder):
         return folder
-    run = Run.resumed(recipe, tokenizer, out / "training" / recipe.name, device)
+    start = out / recipe.start if recipe.start else None
+    run = Run.resumed(recipe, tokenizer, out / "training" / recipe.name, device, start)
     with _source(recipe, tokenizer, worker) as source:
         run.advance(source, report, most_steps)
     if run.tokens < recipe.tokens:
@@ -139,7 +141,7 @@ class Run:
         kv_heads = recipe.kv_heads or recipe.heads
         sizes = (recipe.width, recipe.layers, recipe.heads, kv_heads, recipe.hidden)
         self.recipe = recipe
-        self.network = Llama.fresh(Shape(vocabulary, *sizes, WINDOW), recipe.seed).to(device)
+        self.network = fresh(Shape(vocabulary, *sizes, WINDOW), recipe.seed).to(device)
         self.step = self.tokens = self.pool = self.batch = 0
         self.seconds = 0.0
         self._mid_step = False
@@ -148,8 +150,10 @@ class Run:
         self._optimisers = optimisers(self.network, recipe.learning_rate, decay=0.01)
 
     @classmethod
-    def resumed(cls, recipe: Recipe, tokenizer: Path, folder: Path, device: str) -> Run:
-        """A run as it was left, or a new one."""
+    def resumed(
+        cls, recipe: Recipe, tokenizer: Path, folder: Path, device: str, start: Path | None = None
+    ) -> Run:
+        """A run as it was left, or a new one, from the model in `start`. Raises TrainingError."""
         run = cls(recipe, tokenizer, folder, device)
         folder.mkdir(parents=True, exist_ok=True)
         if run._state_file.is_file():
@@ -160,6 +164,8 @@ class Run:
                 optimiser.load_state_dict(its)
             run.step, run.tokens, run.pool, run.batch = state["at"]
             run.seconds = state["seconds"]
+        elif start:
+            run._begin_from(start)
         return run
 
     def advance(
@@ -196,6 +202,15 @@ class Run:
             "seconds": round(self.seconds),
             "torch": str(torch.__version__),
         }
+
+    def _begin_from(self, start: Path) -> None:
+        try:
+            model = load(start, self._device)
+        except NetworkError as error:
+            raise TrainingError(f"{self.recipe.name} goes on from a model not there: {error}") from error
+        if model.shape != self.network.shape:
+            raise TrainingError(f"{self.recipe.name} goes on from {start.name}, which has another shape")
+        self.network.load_state_dict(model.state_dict())
 
     def _batches(self, source: Source) -> Iterator[Batch]:
         """The batches from where the run is; position and budget are counted when the next one is asked for."""
@@ -307,8 +322,12 @@ def _tokenizer(folder: Path) -> Any:
 
 def make_pool(recipe: Recipe, tokenizer: Path, pool: int) -> list[Batch]:
     """The batches of one pool."""
+    only_drills = pool < recipe.drill_pools
+    count = 0 if only_drills else recipe.pool_tasks
+    drills = 2 * recipe.pool_tasks if only_drills else round(count * recipe.drill_share)
     return examples.batches(
-        examples.tasks(recipe.diet, recipe.seed, pool, recipe.pool_tasks),
+        examples.tasks(recipe.diet, recipe.seed, pool, count),
+        drills,
         _tokenizer(tokenizer),
         recipe.diet.style,
         Random(f"{recipe.seed} {pool}"),

@@ -176,11 +176,10 @@ class ChatRequest(BaseModel):
         """The most tokens a reply may have; None: as many as the window holds."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
-    @property
-    def sampling(self) -> Sampling:
-        """How tokens are drawn; OpenAI's defaults where nothing is said."""
+    def sampling(self, temperature: float) -> Sampling:
+        """How tokens are drawn: at `temperature` where nothing is said, else by OpenAI's defaults."""
         return Sampling(
-            temperature=1.0 if self.temperature is None else self.temperature,
+            temperature=temperature if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             seed=self.seed,
             alternatives=(self.top_logprobs or 0) if self.logprobs else None,

@@ -66,7 +66,7 @@ ALGEBRA_ASIDES: Phrases = (
 
 def linear(rng: Random, difficulty: int) -> Draft:
     """One unknown: x + b = c (1), ax + b = c (2), both sides (3), one bracket (4), two brackets (5)."""
-    size = (12, 12, 15, 20, 30)[difficulty - 1]
+    size = (9, 9, 12, 15, 20)[difficulty - 1]
     v = pick(rng, "xyzntk")
     x, b, e, f = (_not_zero(rng, size) for _ in range(4))
     a, c = rng.sample(range(2, 10), 2)
@@ -166,7 +166,7 @@ def sequences(rng: Random, difficulty: int) -> Draft:
     """The next term: steady steps (1, 2), a ratio (3), growing steps (4), sums or times-and-plus (5)."""
     a = between(rng, 1, 30)
     if difficulty <= 2:
-        step = between(rng, 2, 12) if difficulty == 1 else pick(rng, (-1, 1)) * between(rng, 13, 75)
+        step = between(rng, 2, 12) if difficulty == 1 else pick(rng, (-1, 1)) * between(rng, 5, 40)
         terms = [a * (1 if difficulty == 1 else 7) + i * step for i in range(6)]
         working = [f"Each term is {abs(step)} {'more' if step > 0 else 'less'} than the last."]
         working.append(f"{terms[-2]}{_plus(step)} = {terms[-1]}")
@@ -250,8 +250,8 @@ def unknowns(rng: Random, difficulty: int) -> Draft:
     """Two unknowns from two facts: sum and difference (1, 2), then prices of two things bought together (3 to 5)."""
     told = {"name": pick(rng, PEOPLE), "aside": aside(rng, UNKNOWN_ASIDES)}
     if difficulty <= 2:
-        small = between(rng, 2, 40 if difficulty == 1 else 400)
-        large = small + between(rng, 1, 30 if difficulty == 1 else 300)
+        small = between(rng, 2, 40 if difficulty == 1 else 90)
+        large = small + between(rng, 1, 30 if difficulty == 1 else 90)
         total, gap = small + large, large - small
         larger = rng.random() < 0.5
         one, two = some(rng, 2, PEOPLE)
@@ -260,7 +260,7 @@ def unknowns(rng: Random, difficulty: int) -> Draft:
         halved = (f"{total} {sign} {gap} = {2 * answer}", f"{2 * answer} / 2 = {answer}")
         return Draft(prompt, str(answer), "number", f"{small} {large} {larger}", halved)
     one, two = some(rng, 2, pick(rng, PAIRS))
-    most, dearest = (4, 12) if difficulty == 3 else (7, 20) if difficulty == 4 else (12, 60)
+    most, dearest = (3, 9) if difficulty == 3 else (5, 15) if difficulty == 4 else (9, 40)
     a, b, c, e = (between(rng, 2, most) for _ in range(4))
     while a * e == b * c:
         e = between(rng, 2, most + 3)

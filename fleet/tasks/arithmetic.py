@@ -81,9 +81,9 @@ MOVES = (
 
 
 def sums(rng: Random, difficulty: int) -> Draft:
-    """Add and take away 2 to 5 numbers of 2 to 6 digits."""
-    count, digits = ((2, 2), (3, 2), (3, 3), (4, 4), (5, 6))[difficulty - 1]
-    terms = [spread(rng, digits) for _ in range(count)]
+    """Add and take away 2 to 4 numbers of up to 4 digits."""
+    count, digits, others = ((2, 2, 1), (2, 2, 2), (3, 2, 2), (3, 3, 3), (4, 4, 4))[difficulty - 1]
+    terms = [spread(rng, digits), *(spread(rng, others) for _ in range(count - 1))]
     signs = [1, *(pick(rng, (1, 1, -1)) for _ in terms[1:])]
     shown = [f"{term:,}" if rng.random() < 0.2 else str(term) for term in terms]
     moves = list(zip(signs[1:], shown[1:], strict=True))
@@ -162,7 +162,7 @@ PRODUCT_ASIDES: Phrases = (
 
 def products(rng: Random, difficulty: int) -> Draft:
     """Multiply two numbers, or divide without a remainder; 1×2 to 4×3 digits."""
-    one, other = ((1, 2), (2, 2), (3, 2), (3, 3), (4, 3))[difficulty - 1]
+    one, other = ((1, 2), (1, 3), (2, 2), (3, 2), (3, 3))[difficulty - 1]
     a, b = max(spread(rng, one), 3), spread(rng, other)
     told = {"name": pick(rng, PEOPLE), "aside": aside(rng, PRODUCT_ASIDES)}
     if rng.random() < 0.35:
@@ -233,14 +233,14 @@ SHOP_ASIDES: Phrases = (
 
 
 def shopping(rng: Random, difficulty: int) -> Draft:
-    """A bill of 1 to 4 lines, from difficulty 3 with cents, from 4 with a discount; the total, or the change."""
-    lines = (1, 2, 2, 3, 4)[difficulty - 1]
+    """A bill of 1 to 3 lines, at difficulty 2, 4 and 5 with cents, at 5 with a discount; the total, or the change."""
+    lines = (1, 1, 2, 2, 3)[difficulty - 1]
     items = some(rng, lines, ITEMS)
-    counts = [between(rng, 2, 9 if difficulty < 4 else 24) for _ in items]
-    cents = ((0,), (0,), (0, 25, 50, 75, 20, 40), (0, 50), (0, 20, 40, 50))[difficulty - 1]
+    counts = [between(rng, 2, 9 if difficulty < 5 else 24) for _ in items]
+    cents = ((0,), (20, 50), (0,), (0, 25, 50, 75, 20, 40), (0, 20, 40, 50))[difficulty - 1]
     prices = [Decimal(100 * between(rng, 2, 12) + pick(rng, cents)) / 100 for _ in items]
     total = sum((n * p for n, p in zip(counts, prices, strict=True)), Decimal(0))
-    percent = pick(rng, (10, 20, 50)) if difficulty >= 4 else 0
+    percent = pick(rng, (10, 20, 50)) if difficulty == 5 else 0
     due = total * (100 - percent) / 100
     paid = int(due // 50 + 1) * 50
     wants_change = rng.random() < 0.6

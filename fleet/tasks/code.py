@@ -35,9 +35,10 @@ def _ask(rng: Random, lines: list[str], answer: str, verifier: str, working: lis
 
 def loops(rng: Random, difficulty: int) -> Draft:
     """A counted loop (1, 2), a branch inside it (3), a while loop (4), a loop in a loop (5)."""
-    total, k, low = between(rng, 0, 20), between(rng, 2, 9), between(rng, 0, 4)
+    total, k = between(rng, 0, 20), between(rng, 2, 9)
+    low = between(rng, 0, 4) if difficulty > 1 else 0
     name, i = pick(rng, ("total", "result", "count", "acc", "score")), pick(rng, "ijkn")
-    high = low + between(rng, *((2, 3), (3, 5), (5, 7), (4, 6), (3, 4))[difficulty - 1])
+    high = low + between(rng, *((2, 4), (2, 4), (3, 5), (4, 6), (2, 3))[difficulty - 1])
     lines, working = [f"{name} = {total}"], []
 
     def change(where: str, amount: int) -> None:
@@ -66,7 +67,7 @@ def loops(rng: Random, difficulty: int) -> Draft:
         for n in range(low, high):
             change(f"{i} = {n}", n * k if n % 2 == 0 else -odd)
     elif difficulty == 4:
-        n, by = between(rng, 40, 400), pick(rng, (2, 3))
+        n, by = between(rng, 20, 200), pick(rng, (2, 3))
         lines += [f"{i} = {n}", f"while {i} > {k}:", f"    {i} = {i} // {by}", f"    {name} += {i}"]
         while n > k:
             working.append(f"{i} = {n} // {by} = {n // by}")
@@ -83,11 +84,11 @@ def loops(rng: Random, difficulty: int) -> Draft:
 
 
 def lists(rng: Random, difficulty: int) -> Draft:
-    """1 to 7 changes to a list; the list, its sum or one of its entries is printed."""
+    """1 to 5 changes to a list; the list, its sum or one of its entries is printed."""
     xs = [between(rng, 1, 30) for _ in range(between(rng, 3, 5))]
     name = pick(rng, ("xs", "items", "queue", "nums", "data"))
     lines, working = [f"{name} = {xs}"], []
-    for _ in range((1, 2, 3, 5, 7)[difficulty - 1]):
+    for _ in range(difficulty):
         lines.append(_change(rng, name, xs))
         working.append(f"{xs}")
     what = pick(rng, ("list", "list", "sum", "first"))

@@ -64,8 +64,8 @@ DATE_ASIDES: Phrases = (
 
 
 def calendar(rng: Random, difficulty: int) -> Draft:
-    """Days or weeks after or before a date, or days between two; within a month up to several leap years."""
-    near, far = ((2, 12), (14, 40), (45, 120), (130, 360), (400, 1500))[difficulty - 1]
+    """Days or weeks after or before a date, or days between two; within a month up to more than a year."""
+    near, far = ((2, 12), (10, 30), (31, 70), (71, 160), (161, 500))[difficulty - 1]
     start = date(2000, 1, 1) + timedelta(between(rng, 0, 12999))
     if difficulty == 1:
         start = start.replace(day=between(rng, 1, 15))
@@ -199,7 +199,7 @@ def weekday(rng: Random, difficulty: int) -> Draft:
             day = date(1850, 1, 1) + timedelta(between(rng, 0, 49999))
         prompt = ask(rng, OF_DATE, ANSWER, date=_shown(rng, day), **told)
         return Draft(prompt, day_name[day.weekday()], "exact", day.isoformat(), _doomsday(day))
-    days = between(rng, *((2, 13), (14, 60), (61, 400))[difficulty - 1])
+    days = between(rng, *((2, 13), (14, 40), (41, 150))[difficulty - 1])
     later = rng.random() < 0.7
     known, found = day.weekday(), (day.weekday() + (days if later else -days)) % 7
     prompt = ask(
@@ -263,12 +263,12 @@ CLOCK_ASIDES: Phrases = (
 
 def clock(rng: Random, difficulty: int) -> Draft:
     """A start and 1 to 4 spans of time; from 4 past midnight, at 5 between time zones."""
-    legs = (1, 2, 2, 3, 4)[difficulty - 1]
+    legs = (1, 1, 2, 3, 4)[difficulty - 1]
     start = datetime(2024, 1, 1, between(rng, 6, 11 if difficulty < 4 else 21), 5 * between(rng, 0, 11))
     spans = [
         (
             between(rng, 0, 2 + difficulty // 2),
-            5 * between(rng, 1, 11) if difficulty < 3 else between(rng, 5, 59),
+            5 * between(rng, 1, 11) if difficulty == 1 else between(rng, 5, 59),
         )
         for _ in range(legs)
     ]

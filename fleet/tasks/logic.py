@@ -40,8 +40,8 @@ HABITS: Phrases = (
 
 
 def ranking(rng: Random, difficulty: int) -> Draft:
-    """3 to 7 people compared pair by pair, out of order; asks for an end, from difficulty 3 for any place."""
-    count = difficulty + 2
+    """3 to 6 people compared pair by pair, out of order; asks for an end, from difficulty 3 for any place."""
+    count = max(3, difficulty + 1)
     people = some(rng, count, PEOPLE)
     more, less, most, least = pick(rng, SCALES)
     facts = [
@@ -141,8 +141,8 @@ THINGS = ("ball", "book", "card", "hat", "key", "mug", "scarf", "pen", "bag", "b
 
 
 def swaps(rng: Random, difficulty: int) -> Draft:
-    """3 to 5 people hold one thing each and swap 1 to 9 times; who holds a thing, or what a person holds."""
-    count, moves = ((3, 1), (3, 2), (4, 4), (4, 6), (5, 9))[difficulty - 1]
+    """2 to 4 people hold one thing each and swap 1 to 6 times; who holds a thing, or what a person holds."""
+    count, moves = ((2, 1), (3, 1), (3, 2), (4, 3), (4, 6))[difficulty - 1]
     people, colours, thing = some(rng, count, PEOPLE), some(rng, count, COLOURS), pick(rng, THINGS)
     holds = dict(zip(people, colours, strict=True))
     start = ", ".join(f"{person} has the {colour} {thing}" for person, colour in holds.items())

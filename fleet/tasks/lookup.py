@@ -82,9 +82,9 @@ TOTAL: Phrases = (
 
 
 def tables(rng: Random, difficulty: int) -> Draft:
-    """4 to 14 rows: one cell (1, 2), the row with the most or least (3), a count (4), a sum over some rows (5)."""
+    """3 to 10 rows: one cell (1, 2), the row with the most or least (3), a count (4), a sum over some rows (5)."""
     topic = pick(rng, TOPICS)
-    count = (4, 8, 8, 10, 14)[difficulty - 1]
+    count = (3, 6, 6, 8, 10)[difficulty - 1]
     groups = some(rng, min(max(2, count // 3), len(topic.groups)), topic.groups)
     firsts, seconds = (rng.sample(range(5, highest), count) for highest in topic.highest)
     rows = [
@@ -205,7 +205,7 @@ WANTED: Phrases = (
 
 
 def messages(rng: Random, difficulty: int) -> Draft:
-    """One code, mail address or hour out of a message with up to six lookalikes; from 4 on codes get corrected."""
+    """One code, mail address or hour out of a message with up to five lookalikes; from 4 on codes get corrected."""
     name, other = some(rng, 2, PEOPLE)
     codes = [f"{pick(rng, 'KQRTXZ')}{pick(rng, 'ABCD')}-{between(rng, 1000, 99999)}" for _ in range(5)]
     mails = [
@@ -222,7 +222,7 @@ def messages(rng: Random, difficulty: int) -> Draft:
         (pick(rng, OFFICE).format(time=late), "time the office closes", late),
         (pick(rng, CUSTOMER).format(code=codes[2]), "customer number", codes[2]),
     ]
-    said = facts[:2] if difficulty == 1 else rng.sample(facts, min(difficulty + 2, len(facts)))
+    said = facts[:2] if difficulty == 1 else rng.sample(facts, difficulty + 1)
     _, wanted, answer = pick(rng, said)
     sentences = [sentence for sentence, _, _ in said]
     if difficulty >= 4:
@@ -267,7 +267,7 @@ RECORD: Phrases = (
 
 
 def records(rng: Random, difficulty: int) -> Draft:
-    """An order in prose as a JSON object of 2 to 6 keys."""
+    """An order in prose as a JSON object of 1 to 5 keys."""
     fields: dict[str, object] = {
         "name": f"{pick(rng, PEOPLE)} {pick(rng, SURNAMES)}",
         "city": pick(rng, CITIES),
@@ -276,7 +276,7 @@ def records(rng: Random, difficulty: int) -> Draft:
         "order": between(rng, 1000, 99999),
         "express": rng.random() < 0.5,
     }
-    keys = list(fields)[: difficulty + 1]
+    keys = rng.sample(list(fields), difficulty)
     noise = pick(rng, NOISES).format(n=between(rng, 2, 60)) if difficulty > 2 and rng.random() < 0.6 else ""
     said = {**fields, "express": "express" if fields["express"] else "standard", "noise": noise}
     prompt = ask(rng, RECORD, JSON, named=", ".join(keys), note=pick(rng, NOTE).format_map(said))

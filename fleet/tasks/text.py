@@ -51,8 +51,8 @@ KINDS = ("word", "username", "code word", "name")
 
 
 def letters(rng: Random, difficulty: int) -> Draft:
-    """Reverse a word, count a letter in it, or name its n-th letter; 4 to 14 letters."""
-    shortest, longest = ((4, 5), (6, 7), (8, 9), (10, 11), (12, 14))[difficulty - 1]
+    """Reverse a word, count a letter in it, or name its n-th letter; 3 to 12 letters."""
+    shortest, longest = ((3, 3), (4, 5), (6, 7), (8, 9), (10, 12))[difficulty - 1]
     word = invented(rng, between(rng, shortest, longest))
     kind, what = pick(rng, KINDS), pick(rng, ("reverse", "reverse", "count", "nth"))
     if what == "reverse":
@@ -113,11 +113,11 @@ BACKWARD: Phrases = (
 
 
 def sorting(rng: Random, difficulty: int) -> Draft:
-    """Sort 3 to 12 numbers or words, up or down."""
-    count = (3, 5, 7, 9, 12)[difficulty - 1]
+    """Sort 3 to 10 numbers or words, up or down."""
+    count = (3, 4, 5, 7, 10)[difficulty - 1]
     down, what = rng.random() < 0.4, pick(rng, ("numbers", "scores", "values"))
     if rng.random() < 0.5:
-        numbers = rng.sample(range(1, 100 if difficulty < 3 else 1000), count)
+        numbers = rng.sample(range(1, 100 if difficulty < 4 else 1000), count)
         shown, ordered = list(map(str, numbers)), list(map(str, sorted(numbers, reverse=down)))
         phrases, way = (DOWN, "down") if down else (UP, "up")
     else:
@@ -171,8 +171,8 @@ LETTER: Phrases = (
 
 
 def filtering(rng: Random, difficulty: int) -> Draft:
-    """Keep some entries of a list of 4 to 14, in their order: even, odd, large, without repeats, by first letter."""
-    count = (4, 6, 8, 11, 14)[difficulty - 1]
+    """Keep some entries of a list of 4 to 11, in their order: even, odd, large, without repeats, by first letter."""
+    count = (4, 5, 6, 8, 11)[difficulty - 1]
     what = pick(rng, ("even", "odd", "over", "once", "letter"))
     limit, letter = between(rng, 30, 70), ""
     if what == "once":

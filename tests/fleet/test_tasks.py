@@ -47,7 +47,8 @@ def near_misses(task: Task) -> list[str]:
         case "json":
             record = json.loads(answer)
             less = dict(list(record.items())[1:])
-            changed = {**record, "name": record["name"].split()[0]}
+            key = next(iter(record))
+            changed = {**record, key: str(record[key])[:-1]}
             return [json.dumps(each) for each in (less, changed, {**record, "note": ""}, [record])]
     if re.fullmatch(r"\d\d:\d\d", answer):
         then = datetime.strptime(answer, "%H:%M")

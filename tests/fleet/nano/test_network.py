@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from fleet.nano.network import CONFIG, WEIGHTS, Cache, Llama, NetworkError, load
+from fleet.nano.beginning import fresh
+from fleet.nano.network import CONFIG, WEIGHTS, Cache, NetworkError, load
 from tests.fleet.nano import tiny
 
 
@@ -64,13 +65,13 @@ def test_saved_and_loaded_weights_are_the_same_to_half_precision(tmp_path):
 
 
 def test_the_seed_decides_fresh_weights():
-    one, same, other = (Llama.fresh(tiny.shape(), seed) for seed in (1, 1, 2))
+    one, same, other = (fresh(tiny.shape(), seed) for seed in (1, 1, 2))
     assert torch.equal(one.blocks[1].qkv.weight, same.blocks[1].qkv.weight)
     assert not torch.equal(one.blocks[1].qkv.weight, other.blocks[1].qkv.weight)
 
 
 def test_a_fresh_network_expects_every_token_alike():
-    network = Llama.fresh(tiny.shape(), 0)
+    network = fresh(tiny.shape(), 0)
     loss = torch.nn.functional.cross_entropy(network.logits(network(ids()))[0], ids()[1])
     assert float(loss.detach()) == pytest.approx(math.log(network.shape.vocabulary), rel=0.05)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import re
 from dataclasses import replace
 from random import Random
 
@@ -10,8 +12,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fleet.nano import examples, train
+from fleet.nano.beginning import fresh
+from fleet.nano.drills import drill
 from fleet.nano.examples import Diet
-from fleet.nano.network import Llama, load
+from fleet.nano.network import load
 from fleet.nano.optimiser import Muon, orthogonal
 from fleet.nano.roster import Recipe
 from fleet.nano.tokenizer import save_tokenizer
@@ -100,7 +104,7 @@ def test_a_worker_makes_the_same_batches(out):
 
 def some_batches(pool=0):
     tasks = examples.tasks(Diet(), 0, pool, 64)
-    return examples.batches(tasks, tiny.tokenizer(), "direct", Random(pool), 2048, 512)
+    return examples.batches(tasks, 20, tiny.tokenizer(), "direct", Random(pool), 2048, 512)
 
 
 def test_a_pool_is_decided_by_its_number():
@@ -120,6 +124,35 @@ def test_replies_lie_between_their_marks_and_batches_within_their_size():
         assert (batch.ends > batch.begins).all()
 
 
+def test_training_begins_with_drills_alone(out):
+    recipe = replace(RECIPE, drill_pools=1, drill_share=0.5)
+    first, second = (train.make_pool(recipe, out / "tokenizer", pool) for pool in (0, 1))
+    rows = [sum(len(batch.ids) for batch in pool) for pool in (first, second)]
+    assert rows == [2 * recipe.pool_tasks, round(1.5 * recipe.pool_tasks)]
+    lengths = [
+        sum(batch.tokens for batch in pool) / count for pool, count in zip((first, second), rows, strict=True)
+    ]
+    assert lengths[0] < lengths[1]  # drills are shorter than tasks
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_a_drill_is_a_prompt_and_its_reply(number):
+    asked, said = drill(Random(number))
+    assert asked.strip()
+    assert said
+    if asked.startswith("Repeat: "):
+        assert asked.removeprefix("Repeat: ") == said
+    elif found := re.fullmatch(r"(\d+) ([+*/-]) (\d+)", asked):
+        one, sign, two = found.groups()
+        does = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
+        assert does[sign](int(one), int(two)) == int(said)
+
+
+def test_easy_tasks_come_more_often():
+    drawn = [task.difficulty for task in examples.tasks(Diet(), 0, 0, 440)]
+    assert [drawn.count(difficulty) for difficulty in (1, 2, 3, 4, 5)] == [132, 132, 88, 44, 44]
+
+
 def test_a_diet_is_kept():
     diet = Diet(("algebra", "logic"), unseen=("rules",), hardest=2)
     drawn = examples.tasks(diet, 0, 0, 60)
@@ -132,7 +165,7 @@ def test_a_diet_is_kept():
 
 
 def test_only_the_reply_is_learnt_from_unless_prompts_weigh():
-    network = Llama.fresh(tiny.shape(), 0)
+    network = fresh(tiny.shape(), 0)
     ids = torch.tensor([[5, 6, 7, 8, 9, 0], [5, 6, 7, 8, 9, 10]])
     begins, ends = torch.tensor([2, 1]), torch.tensor([4, 5])
     _, weights, is_reply = train.token_losses(network, ids, begins, ends, 0.0)
@@ -144,7 +177,7 @@ def test_only_the_reply_is_learnt_from_unless_prompts_weigh():
 
 
 def test_a_replys_loss_is_that_of_its_next_tokens():
-    network = Llama.fresh(tiny.shape(), 0)
+    network = fresh(tiny.shape(), 0)
     ids = torch.tensor([[5, 6, 7, 8]])
     losses, _, _ = train.token_losses(network, ids, torch.tensor([1]), torch.tensor([3]), 0.0)
     logprobs = torch.log_softmax(network.logits(network(ids)), -1)[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import torch
+
 from fleet.nano.engine import NanoModel
 from fleet.nano.network import Llama, Shape, save
 from fleet.nano.tokenizer import save_tokenizer, special_ids, train_tokenizer
@@ -32,8 +34,13 @@ def shape(kv_heads: int = 4, window: int = WINDOW) -> Shape:
 
 def model(name: str = "tiny", seed: int = 0, **sizes: int) -> NanoModel:
     """A model that has learnt nothing, and so says anything."""
-    network = Llama.fresh(shape(**sizes), seed).eval().requires_grad_(False)
-    network.norm.weight.mul_(25)  # sharper than a fresh network, or every draw would be nearly uniform
+    network = Llama(shape(**sizes)).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for part, weight in network.named_parameters():
+        if weight.dim() == 2:
+            spread = 0.02 if part.startswith("embedding") else weight.shape[1] ** -0.5
+            weight.normal_(std=spread, generator=generator)
+    network.norm.weight.mul_(25)  # or every draw would be nearly uniform
     return NanoModel.of(name, network, tokenizer())
 
 
