@@ -28,4 +28,5 @@ def _brief_training():
             patch.setattr(f"benchmarks.baselines.{module}.LEAST_STEPS", 100)
         for module in ("model_sat", "routerdc"):
             patch.setattr(f"benchmarks.baselines.{module}.ROUNDS", 4)
+        patch.setattr("benchmarks.baselines.routerdc.STEPS", 10)
         yield
