@@ -144,3 +144,28 @@ revisions = Table(
     Column("last", Id, nullable=False),
     CheckConstraint("id = 1", name="single_row"),
 )
+
+# What a trainer's policies earned: their newest rows only, embeddings included, so a buffer's size is bounded.
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", AnyText, nullable=False, unique=True),
+    Column("revision", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+support = Table(
+    "support",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("policy_id", Id, ForeignKey("policies.id"), nullable=False),
+    Column("version", AnyText, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),
+    Column("text", AnyText),
+    Column("reward", Double, nullable=False),
+    Column("step", Id, nullable=False),
+    CheckConstraint("reward >= 0 AND reward <= 1", name="reward_in_unit_interval"),
+    Index("ix_support_policy_id_step_id", "policy_id", "step", "id"),
+)

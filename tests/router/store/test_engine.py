@@ -13,6 +13,7 @@ from router.store import queries
 from router.store.engine import open_store
 from router.store.errors import StoreError
 from router.store.keys import list_keys
+from router.store.policies import list_policies
 
 SCHEMAS = Path(__file__).parent / "schemas"
 ROOT = Path(__file__).parents[3]
@@ -91,6 +92,15 @@ def test_a_store_of_every_earlier_schema_opens_with_its_rows(tmp_path, dump):
     assert decision is not None
     assert decision.prompt.text == "What is 2 + 2?"
     assert [key.name for key in list_keys(engine)] == ["ci"]
+    engine.dispose()
+
+
+def test_a_store_of_0002_opens_with_its_policies(tmp_path):
+    with sqlite3.connect(tmp_path / "router.db") as database:
+        database.executescript((SCHEMAS / "0002.sql").read_text())
+    engine = open_store(f"sqlite:///{tmp_path}/router.db")
+    (policy,) = list_policies(engine)
+    assert (policy.name, policy.size, policy.step, policy.mean_reward) == ("run", 2, 3, 0.5)
     engine.dispose()
 
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from tests.contracts.policies import PolicyContract
 from tests.contracts.store import StoreContract
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LOCAL_SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432/test?connect_timeout=2"
 
 
-class TestSQLite(StoreContract):
+class TestSQLite(StoreContract, PolicyContract):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/router.db"
@@ -40,7 +41,7 @@ def postgres_server() -> Iterator[Engine]:
     server.dispose()
 
 
-class TestPostgres(StoreContract):
+class TestPostgres(StoreContract, PolicyContract):
     @pytest.fixture
     def url(self, postgres_server: Engine) -> Iterator[str]:
         schema = f"router_test_{secrets.token_hex(6)}"
