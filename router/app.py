@@ -18,14 +18,18 @@ from router.api import (
     feedback,
     health,
     messages,
+    metrics,
     models,
     responses,
 )
 from router.api.failures import RequestIds, answer_errors
 from router.api.request import Services
+from router.api.seen import Seen
 from router.contexts import Contexts
 from router.gateway import Gateway
 from router.ledger import Ledger
+from router.logs import tell
+from router.metrics import Metrics
 from router.reload import watch
 from router.store.engine import open_store
 from router.store.keys import Keyring
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from router.config import Settings
+    from router.ended import Observer
     from router.value.batcher import Scorer
 
 
@@ -47,6 +52,8 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
 
     `scorer` and `fleet` replace the ones that the settings describe. The app does not close a given fleet.
     """
+    counts = Metrics()
+    observers: list[Observer] = [counts.record, tell]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,8 +70,9 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             closing.push_async_callback(loading.aclose)
             ledger = Ledger(writer, loading)
             closing.push_async_callback(ledger.aclose)
+            counts.watch(writer, loading)
             gateway = Gateway(settings, upstreams, loading, ledger)
-            app.state.services = Services(gateway, writer, Keyring(engine))
+            app.state.services = Services(gateway, writer, Keyring(engine), metrics=counts)
             watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
             closing.callback(watching.cancel)
             yield
@@ -72,6 +80,8 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
     app = FastAPI(title="V0 Router", version=version("v0-router"), lifespan=lifespan)
     answer_errors(app)
     app.add_middleware(RequestIds)
+    app.add_middleware(Seen, observers=observers)
+    app.include_router(metrics.api)
     for room in (chat, completions, embeddings, messages, responses, models, feedback, explain, health):
         app.include_router(room.api)
     return app

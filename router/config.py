@@ -57,12 +57,13 @@ _SQLITE: Final = "sqlite:///"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where the gateway listens, how large a body it takes, whether callers need a key of ours."""
+    """Where the gateway listens, how large a body it takes, whether callers need a key of ours, how it logs."""
 
     host: str
     port: int
     max_body_mb: float
     require_key: bool
+    log: Literal["text", "json"] = "text"
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ class ServerSection(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
     require_key: bool = False
+    log: Literal["text", "json"] = "text"
 
 
 class StoreSection(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -50,6 +51,7 @@ class History:
     scores: NDArray[np.float32]  # (N,)
     costs: NDArray[np.float64]  # (N,)
     output_tokens: NDArray[np.float64]  # (N,)
+    newest_at: float | None = None  # Unix seconds of the newest outcome ever merged
 
     @classmethod
     def empty(cls, dim: int) -> History:
@@ -78,6 +80,7 @@ class History:
             scores=joined(self.scores, (row.score for row in new.values())),
             costs=joined(self.costs, (_or_nan(row.cost_usd) for row in new.values())),
             output_tokens=joined(self.output_tokens, (_or_nan(row.output_tokens) for row in new.values())),
+            newest_at=max(self.newest_at or 0.0, *(row.created_at for row in new.values())),
         )
 
 
@@ -173,6 +176,7 @@ class Contexts:
         self._weighing: set[asyncio.Task[Snapshot]] = set()
         self.current = Snapshot(0, MappingProxyType({}), 0.0)
         self.stale_rows = 0
+        self.refreshed_at: float | None = None  # Unix seconds of the last refresh that succeeded
         self.last_error: str | None = None  # class and code; None once a refresh has succeeded again
 
     async def start(self) -> None:
@@ -234,6 +238,7 @@ class Contexts:
                 self._swap(fitted)
             if failure is not None:
                 raise failure
+            self.refreshed_at = time.time()
 
     async def weighted(self, beta: float) -> Snapshot:
         """

@@ -8,11 +8,10 @@ thinks, between two chunks. Whenever that is, the upstream is let go at once and
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -22,6 +21,7 @@ from starlette.responses import Response
 from fleet.model import Usage
 from fleet.prices import cost_usd
 from router.decide import after_failures
+from router.ended import Routing, saved_usd
 from router.errors import GatewayError, UpstreamFailed
 from router.ledger import NO_VERSION, prompt_row
 from router.store.rows import CandidateRow, DecisionRow
@@ -29,7 +29,7 @@ from router.wire.errors import error_body
 from router.wire.stream import Retelling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from router.gateway import Gateway, Routed
     from router.relay import Relay
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CLIENT_LEFT = 499
 BROKEN_OFF = 502
@@ -63,15 +63,18 @@ class Exchange(Response):
         self._created_at = time.time()
         self._started = time.perf_counter()
         self._decided_ms = 0.0
+        self._upstream_s = 0.0
         self._first_byte_ms: float | None = None
         self._failed: dict[str, str] = {}
         self._routed: Routed | None = None
         self._relay: Relay | None = None
         self._status = CLIENT_LEFT
         self._path = self._request_id = ""
+        self._scope: Scope = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._path, self._request_id = scope["path"], scope.get("request_id", "")
+        self._scope = scope
         try:
             with anyio.CancelScope() as until_the_client_leaves:
 
@@ -88,6 +91,7 @@ class Exchange(Response):
                 finally:
                     watch.cancel()
         finally:
+            scope["status"] = self._status
             try:
                 self._record()
             finally:
@@ -96,13 +100,16 @@ class Exchange(Response):
 
     async def _answer(self, send: Send) -> None:
         try:
-            self._routed = await self._gateway.route(self._call)
-            self._decided_ms = self._elapsed_ms()
+            try:
+                self._routed = await self._gateway.route(self._call)
+            finally:
+                self._decided_ms = self._elapsed_ms()
             self._gateway.ledger.open(self.id)
-            self._relay = await self._gateway.call(self._call, self._routed, self._failed)
+            self._relay = await self._upstream(self._gateway.call(self._call, self._routed, self._failed))
             await self._forward(send, self._relay)
         except GatewayError as error:
             self._status = error.status
+            self._scope["error"] = type(error).__name__
             body = error_body(error, self._path, self._request_id)
             await self._send_whole(send, error.status, error.headers, body)
         except Exception:
@@ -114,13 +121,15 @@ class Exchange(Response):
             self._gateway.ledger.name(self.id, relay.reader.completion_id)
         self._first_byte_ms = self._elapsed_ms()
         if not relay.stream:
-            body = self._translated(b"".join([chunk async for chunk in relay.chunks()]), relay)
+            whole = [chunk async for chunk in relay.chunks()]  # all here already: `prime` waited for them
+            body = self._translated(b"".join(whole), relay)
             self._status = relay.status
             await self._send_whole(send, relay.status, relay.headers, body)
             return
         await _start(send, relay.status, relay.headers | self._decision_headers())
         retelling = Retelling(self._call.wire.story()) if self._call.wire else None
-        async for chunk in relay.chunks():
+        chunks = relay.chunks()
+        while (chunk := await self._upstream(anext(chunks, None))) is not None:
             told = retelling.feed(chunk) if retelling else chunk
             await send({"type": "http.response.body", "body": told, "more_body": True})
             if retelling is not None and retelling.failed:
@@ -175,20 +184,24 @@ class Exchange(Response):
         order = (decision.chosen, *decision.fallbacks)
         return next((name for name in order if name not in self._failed), order[-1])
 
+    async def _upstream(self, waiting: Awaitable[T]) -> T:
+        """Wait for an upstream, and count how long."""
+        began = time.perf_counter()
+        try:
+            return await waiting
+        finally:
+            self._upstream_s += time.perf_counter() - began
+
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1e3
 
     def _record(self) -> None:
-        """Log the request and hand its row over; without a decision there is none."""
+        """Leave the facts in the scope and hand the row over; without a decision there is none."""
         latency_ms = self._elapsed_ms()
         routed, decision = self._routed, self._decision()
         if routed is None or decision is None:
-            logger.info(
-                "%s request=%s status=%d ms=%.1f",
-                self._call.operation,
-                self._request_id,
-                self._status,
-                latency_ms,
+            self._scope["routing"] = Routing(
+                self._call.operation, self._call.stream, decide_ms=self._decided_ms
             )
             return
         usage = self._usage(routed.features)
@@ -228,16 +241,32 @@ class Exchange(Response):
             # what vectors are asked for says nothing about the worth of an answer
             embed=reading is None and self._relay is not None and self._call.operation != "embeddings",
         )
-        logger.info(
-            "%s request=%s decision=%s model=%s reason=%s status=%d ms=%.1f decision_ms=%.1f",
-            self._call.operation,
-            self._request_id,
-            self.id,
-            decision.chosen,
-            decision.reason,
-            self._status,
-            latency_ms,
-            self._decided_ms,
+        self._scope["routing"] = self._facts(row, decision)
+
+    def _facts(self, row: DecisionRow, decision: Decision) -> Routing:
+        reader = self._relay.reader if self._relay else None
+        values = {each.model: each.value for each in decision.candidates}
+        return Routing(
+            operation=self._call.operation,
+            stream=row.stream,
+            decision_id=row.id,
+            asked=self._call.model,
+            model=row.chosen,
+            target=row.target,
+            reason=row.reason,
+            beta=row.beta,
+            value=values.get(row.chosen),
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            cached_tokens=row.cached_tokens,
+            usage_estimated=row.usage_estimated,
+            cost_usd=row.cost_usd,
+            saved_usd=saved_usd(decision, row.cost_usd) if row.status < 400 else None,
+            completion_id=row.completion_id,
+            finish_reason=reader.finish_reason if reader else None,
+            decide_ms=self._decided_ms,
+            upstream_ms=self._upstream_s * 1e3,
+            failed=tuple(self._failed.items()),
         )
 
     def _usage(self, features: Features) -> Usage | None:

@@ -9,28 +9,19 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from router.app import create_app
+from router.logs import configure
 
 if TYPE_CHECKING:
     from router.config import Settings
 
 logger = logging.getLogger(__name__)
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-TOO_TALKATIVE = (
-    "httpx",
-    "httpcore",
-    "alembic",
-    "watchfiles",
-    "sentence_transformers",
-)  # a line a request, a statement, a look
 DRAIN_S = 30  # how long replies under way may take when the process is asked to end
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
     """Serve until told to end; replies under way are finished. `host` and `port` go before the settings'."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    for name in TOO_TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    configure(settings.server.log)
     host = settings.server.host if host is None else host
     if not settings.server.require_key and not _loopback(host):
         logger.warning("anyone who reaches %s can spend your money: see server.require_key", host)

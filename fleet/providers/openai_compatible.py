@@ -10,7 +10,7 @@ import orjson
 from fleet.errors import UpstreamError
 from fleet.providers.catalog import OPENAI_COMPATIBLE, base_url
 from fleet.providers.keys import blank, read_key
-from fleet.upstream import Reply
+from fleet.upstream import Reply, request_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -62,7 +62,7 @@ class OpenAiCompatible:
             "POST",
             f"{address}/{path}",
             content=orjson.dumps(request_body(model, body)),
-            headers={"authorization": f"Bearer {key}"} if key else {},
+            headers=_sent_headers(key),
         )
         try:
             response = await self._client.send(request, stream=True)
@@ -75,6 +75,15 @@ class OpenAiCompatible:
     async def aclose(self) -> None:
         """Close the pool."""
         await self._client.aclose()
+
+
+def _sent_headers(key: str | None) -> dict[str, str]:
+    """Who asks, and under which id."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    asked_as = request_id.get()
+    if asked_as is not None:
+        headers["x-request-id"] = asked_as
+    return headers
 
 
 def request_body(model: Model, body: Mapping[str, Any]) -> dict[str, Any]:

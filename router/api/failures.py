@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
-import traceback
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
@@ -13,7 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from fleet.upstream import request_id as sent_along
 from router.errors import BadRequest, GatewayError, NotReady
+from router.logs import place
 from router.store.errors import StoreUnavailable
 from router.wire.errors import error_body
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
-LONGEST_REQUEST_ID = 128
+SANE = re.compile(r"[!-~]{1,128}")  # stands in a header, and is one word of a log line
 CLIENT_LEFT = 499
 
 
@@ -38,6 +40,7 @@ def answer_errors(app: FastAPI) -> None:
 
 def as_response(error: GatewayError, scope: Scope) -> Response:
     """An error as the reply it makes to a request."""
+    scope["error"] = type(error).__name__
     body = error_body(error, scope["path"], scope.get("request_id", ""))
     return Response(body, error.status, error.headers, media_type="application/json")
 
@@ -58,19 +61,21 @@ class RequestIds:
             return
         request_id = _request_id(Headers(scope=scope).get(REQUEST_ID))
         scope["request_id"] = request_id
+        sent_along.set(request_id)
         started = False
 
         async def named(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                scope["status"] = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         try:
             await self._app(scope, receive, named)
         except Exception as error:
-            logger.error("request=%s failed unexpectedly: %s", request_id, _place(error))
+            logger.error("request=%s failed unexpectedly: %s", request_id, place(error))
             if started:
                 raise _BrokenReply from None  # the server must cut the connection: half a reply is out
             ours = GatewayError(f"an unexpected error; the log has it under {request_id}")
@@ -82,16 +87,9 @@ class _BrokenReply(Exception):  # noqa: N818
 
 
 def _request_id(sent: str | None) -> str:
-    if sent and len(sent) <= LONGEST_REQUEST_ID and sent.isascii() and sent.isprintable():
+    if sent and SANE.fullmatch(sent):
         return sent
     return f"req_{secrets.token_hex(12)}"
-
-
-def _place(error: Exception) -> str:
-    """An exception's class and the way to it, innermost last."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    way = " > ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
-    return f"{type(error).__name__} at {way}"
 
 
 async def _ours(request: Request, error: Exception) -> Response:

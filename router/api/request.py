@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from router.errors import BodyTooLarge, InvalidKey
 from router.gateway import Gateway
+from router.metrics import Metrics
 from router.store.keys import Keyring
 from router.store.rows import KeyRow
 from router.store.writer import Writer
@@ -21,6 +22,7 @@ class Services:
     gateway: Gateway
     writer: Writer
     keyring: Keyring
+    metrics: Metrics
 
 
 def services(request: Request) -> Services:

@@ -11,6 +11,7 @@ import pytest
 from fleet.errors import UpstreamError
 from fleet.model import Model, Prices, Timeouts
 from fleet.providers.openai_compatible import OpenAiCompatible, request_body
+from fleet.upstream import request_id
 from tests.contracts.upstream import QUESTION, UpstreamContract, read, read_to_break
 from tests.fleet.serving import Provider, serve
 
@@ -50,6 +51,13 @@ class TestOpenAiCompatible(UpstreamContract):
     @pytest.fixture
     def missing(self, model_at):
         return model_at("missing")
+
+
+async def test_takes_the_id_of_the_request_along(upstream, provider, model_at):
+    await read(await upstream.chat(model_at("org/good"), QUESTION))
+    request_id.set("req_1")
+    await read(await upstream.chat(model_at("org/good"), QUESTION))
+    assert [sent.get("x-request-id") for sent in provider.headers] == [None, "req_1"]
 
 
 async def test_sends_the_providers_name_the_key_and_every_unknown_field(upstream, provider, model_at):

@@ -323,8 +323,10 @@ async def test_a_callers_request_id_comes_back_unless_it_cannot_stand_in_a_heade
     async with start() as running:
         kept = await running.chat(headers={"x-request-id": "abc-1"})
         replaced = await running.chat(headers={"x-request-id": "x" * 500})
+        two_words = await running.chat(headers={"x-request-id": "abc status=200"})
     assert kept.headers["x-request-id"] == "abc-1"
     assert replaced.headers["x-request-id"].startswith("req_")
+    assert two_words.headers["x-request-id"].startswith("req_")
 
 
 async def test_a_bug_is_a_500_that_shows_and_logs_no_inside(start, caplog):

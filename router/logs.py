@@ -1,0 +1,102 @@
+"""What the gateway writes to its log: text or one JSON object a line, without prompts, replies or secrets."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+if TYPE_CHECKING:
+    from router.ended import Ended
+
+logger = logging.getLogger(__name__)
+
+TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+TOO_TALKATIVE = (
+    "httpx",
+    "httpcore",
+    "alembic",
+    "watchfiles",
+    "sentence_transformers",
+)  # a line a request, a statement, a look
+QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds by machines
+FIELDS = "fields"  # where a record keeps what the JSON shows beside its message
+
+
+def configure(kind: Literal["json", "text"]) -> None:
+    """Log to stderr from now on; what was configured before is replaced."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Json() if kind == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in TOO_TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class Json(logging.Formatter):
+    """
+    A record as one line: `time` (UTC), `level`, `logger`, `message`, and a request's fields.
+
+    An exception is told by its class and place: its message may quote a prompt.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = place(record.exc_info[1])
+        return orjson.dumps(line, default=str).decode()
+
+
+def place(error: BaseException) -> str:
+    """An exception's class and the way to it, innermost last; not its message."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    way = " > ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {way}"
+
+
+def tell(ended: Ended) -> None:
+    """One line for a request that has ended."""
+    level = logging.DEBUG if ended.endpoint in QUIET and ended.status < 400 else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    fields = fields_of(ended)
+    shown = " ".join(f"{name}={value}" for name, value in fields.items())
+    logger.log(level, "%s", shown, extra={FIELDS: fields})
+
+
+def fields_of(ended: Ended) -> dict[str, Any]:
+    """What a line says of a request; what is not known is left out."""
+    routing = ended.routing
+    fields: dict[str, Any] = {
+        "request_id": ended.request_id,
+        "endpoint": ended.endpoint,
+        "status": ended.status,
+        "error": ended.error,
+        "ms": round(ended.ms, 2),
+    }
+    if routing is not None:
+        fields |= {
+            "decision_id": routing.decision_id,
+            "asked": routing.asked,
+            "model": routing.model,
+            "reason": routing.reason,
+            "beta": routing.beta,
+            "stream": routing.stream,
+            "input_tokens": routing.input_tokens,
+            "output_tokens": routing.output_tokens,
+            "cached_tokens": routing.cached_tokens,
+            "cost_usd": routing.cost_usd,
+            "decide_ms": round(routing.decide_ms, 2),
+            "upstream_ms": round(routing.upstream_ms, 2),
+            "overhead_ms": round(ended.overhead_ms, 2),
+        }
+    return {name: value for name, value in fields.items() if value is not None}
