@@ -13,6 +13,7 @@ from fleet.fleet import Fleet
 from router.api import (
     chat,
     completions,
+    decisions,
     embeddings,
     explain,
     feedback,
@@ -72,7 +73,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             closing.push_async_callback(ledger.aclose)
             counts.watch(writer, loading)
             gateway = Gateway(settings, upstreams, loading, ledger)
-            app.state.services = Services(gateway, writer, Keyring(engine), metrics=counts)
+            app.state.services = Services(gateway, writer, Keyring(engine), metrics=counts, engine=engine)
             watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
             closing.callback(watching.cancel)
             yield
@@ -82,6 +83,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
     app.add_middleware(RequestIds)
     app.add_middleware(Seen, observers=observers)
     app.include_router(metrics.api)
+    app.include_router(decisions.api)
     for room in (chat, completions, embeddings, messages, responses, models, feedback, explain, health):
         app.include_router(room.api)
     return app

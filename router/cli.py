@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from router.decision_commands import decisions, tail
 from router.nano_commands import nano
 from router.store import commands as store_commands
 
@@ -28,6 +29,8 @@ ROUTER_YAML = Path("router.yaml")
 app.add_typer(store_commands.keys, name="keys")
 app.add_typer(nano, name="fleet")
 app.command("contexts")(store_commands.contexts)
+app.command("decisions")(decisions)
+app.command("tail")(tail)
 
 
 @app.callback()

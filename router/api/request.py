@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy import Engine
 
 from router.errors import BodyTooLarge, InvalidKey
 from router.gateway import Gateway
@@ -23,6 +24,7 @@ class Services:
     writer: Writer
     keyring: Keyring
     metrics: Metrics
+    engine: Engine  # the store, to be read in threads
 
 
 def services(request: Request) -> Services:

@@ -27,7 +27,7 @@ def add(
     """Make a key and show its secret, this once."""
     from router.store.keys import add_key
 
-    with _store(config) as engine:
+    with opened_store(config) as engine:
         _, secret = add_key(engine, name)
     typer.echo(f"The key {name!r}; keep it, it cannot be shown again:", err=True)
     typer.echo(secret)
@@ -41,7 +41,7 @@ def show(config: Config = CONFIG) -> None:
     from router.store.keys import list_keys
 
     table = Table("Name", "Made", "Revoked")
-    with _store(config) as engine:
+    with opened_store(config) as engine:
         for key in list_keys(engine):
             table.add_row(key.name, _when(key.created_at), _when(key.revoked_at))
     _print(table)
@@ -52,7 +52,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")], config:
     """Take a key's right away; a running gateway notices within seconds."""
     from router.store.keys import revoke_key
 
-    with _store(config) as engine:
+    with opened_store(config) as engine:
         revoke_key(engine, name)
     typer.echo(f"The key {name!r} is revoked.")
 
@@ -66,7 +66,7 @@ def contexts(config: Config = CONFIG) -> None:
     table = Table("Model")
     for title in ("Outcomes", "Mean score", "Mean cost", "Last outcome"):
         table.add_column(title, justify="right")
-    with _store(config) as engine:
+    with opened_store(config) as engine:
         for seen in model_summaries(engine):
             cost = "unknown" if seen.mean_cost is None else f"${seen.mean_cost:.6f}"
             table.add_row(
@@ -79,7 +79,7 @@ def contexts(config: Config = CONFIG) -> None:
 
 
 @contextmanager
-def _store(config: Path) -> Iterator[Engine]:
+def opened_store(config: Path) -> Iterator[Engine]:
     """The store that router.yaml names. Ends the command with 2 for a bad router.yaml, 1 for a bad store."""
     from router.config import ConfigError, load
     from router.store.engine import open_store
