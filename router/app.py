@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from router.reload import watch
 from router.store.engine import open_store
 from router.store.keys import Keyring
 from router.store.writer import Writer
+from router.tracing import open_tracing
 from router.valuation import Loading, Valuation
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             ledger = Ledger(writer, loading)
             closing.push_async_callback(ledger.aclose)
             counts.watch(writer, loading)
+            tracing = open_tracing(os.environ)
+            if tracing is not None:
+                observers.append(tracing.record)
+                closing.push_async_callback(asyncio.to_thread, tracing.shutdown)
             gateway = Gateway(settings, upstreams, loading, ledger)
             app.state.services = Services(gateway, writer, Keyring(engine), metrics=counts, engine=engine)
             watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
