@@ -23,15 +23,19 @@ from router.api import (
     metrics,
     models,
     responses,
+    schedule,
+    value,
 )
 from router.api.failures import RequestIds, answer_errors
 from router.api.request import Services
 from router.api.seen import Seen
 from router.contexts import Contexts
+from router.gate import Gate
 from router.gateway import Gateway
 from router.ledger import Ledger
 from router.logs import tell
 from router.metrics import Metrics
+from router.policies import Policies
 from router.reload import watch
 from router.store.engine import open_store
 from router.store.keys import Keyring
@@ -80,6 +84,8 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
                 closing.push_async_callback(asyncio.to_thread, tracing.shutdown)
             gateway = Gateway(settings, upstreams, loading, ledger)
             app.state.services = Services(gateway, writer, Keyring(engine), metrics=counts, engine=engine)
+            app.state.schedule_gate = Gate()
+            app.state.policies = Policies(engine, loading, store_prompts=settings.store.store_prompts)
             watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
             closing.callback(watching.cancel)
             yield
@@ -92,6 +98,8 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
     app.include_router(decisions.api)
     for room in (chat, completions, embeddings, messages, responses, models, feedback, explain, health):
         app.include_router(room.api)
+    for trainers in (value, schedule):
+        app.include_router(trainers.api)
     return app
 
 

@@ -9,7 +9,9 @@ What a caller can be told went wrong; every error knows its OpenAI form.
       - UnknownModel          404
       - DecisionNotFound      404  feedback names no decision that we know
       - DecisionPending       409  feedback for a reply that has not ended
+      - PolicyNotFound        404  a policy without a support buffer
       - BodyTooLarge          413
+      - TooBusy               429  more heavy requests wait than may; come back later
       - NotReady              503  the value model is still loading, or the store is away; try again
       - UpstreamFailed        502  no upstream gave an answer (504 when the last one was too slow)
       - UpstreamRefused       4xx  an upstream's own error, passed on as it came
@@ -130,6 +132,30 @@ class BodyTooLarge(GatewayError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request body is larger than {limit} bytes")
+
+
+class PolicyNotFound(GatewayError):
+    """A policy that no outcome was sent for."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "policy_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no outcomes are known of a policy {name!r}", param="policy")
+
+
+class TooBusy(GatewayError):
+    """As many requests wait as may; the caller should come back after `retry_after_s`."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "too_busy"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            "too many requests of this kind are waiting", headers={"retry-after": str(retry_after_s)}
+        )
 
 
 class NotReady(GatewayError):

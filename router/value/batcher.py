@@ -89,6 +89,17 @@ class Scorer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._fit_pool, self._value_model.fit_context, embeddings, labels)
 
+    async def embed_many(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings (N, dim) of a few texts in one pass of its own, after the decisions' pass that runs."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._value_model.embed, texts)
+
+    async def value_many(self, embeddings: NDArray[np.floating], context: Context) -> NDArray[np.float32]:
+        """Values (N,) of one context's policy, from embeddings (N, dim), in one pass of its own."""
+        loop = asyncio.get_running_loop()
+        values = await loop.run_in_executor(self._pool, self._value_model.value, embeddings, (context,))
+        return values[:, 0]
+
     async def aclose(self) -> None:
         """Finish what runs, refuse what waits."""
         for job in self._pending:

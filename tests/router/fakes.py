@@ -45,6 +45,12 @@ class FakeScorer:
         timings = {"backbone": 1.0, "adapter": 0.5, "head": 0.25}
         return Scored(embedding, np.array(contexts, np.float32), timings)
 
+    async def embed_many(self, texts):
+        return np.stack([await self.embed(text) for text in texts])
+
+    async def value_many(self, embeddings, context):
+        return np.full(len(embeddings), context, np.float32)
+
     async def aclose(self):
         self.closed = True
 

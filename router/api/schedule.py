@@ -1,0 +1,157 @@
+"""POST /v1/schedule/budget and /v1/schedule/rounds: the library of `router/schedule/` over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from router.api.body import body_of, read_body
+from router.api.request import Caller, raw_body
+from router.api.value import Number, PoliciesOf, Strict, ToPredict, ordered, predicted, prediction_of
+from router.errors import BadRequest
+from router.gate import Gate
+from router.schedule.budget import HIGH, LOW, POLICIES, utility
+from router.schedule.fusion import COST, Rewards, Rule, Shrinkage
+from router.schedule.robust import RobustMixture
+from router.schedule.rounds import Limits, Rounds, start
+
+api = APIRouter(tags=["schedule"])
+
+MOST_VALUES = 100_000
+MOST_ROLLOUTS = 1024  # of one prompt
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Rollouts = Annotated[int, Field(ge=1, le=MOST_ROLLOUTS)]
+
+
+def gate(request: Request) -> Gate:
+    """Before arithmetic: an epoch's budget takes a second and 100 MB."""
+    built: Gate = request.app.state.schedule_gate
+    return built
+
+
+GateOf = Annotated[Gate, Depends(gate)]
+
+
+class ToBudget(Strict):
+    """Rollouts to share out among prompts of known `values`, or of values to `predict` first."""
+
+    values: list[Rate] | None = Field(None, max_length=MOST_VALUES)
+    predict: ToPredict | None = Field(None, description="as the body of POST /v1/value/predict")
+    total: int = Field(ge=0, le=MOST_VALUES * MOST_ROLLOUTS)
+    method: Literal["greedy", "envelope", "uniform", "variance", "knapsack"] = "greedy"
+    low: Rollouts = LOW
+    high: Annotated[int, Field(ge=1, le=HIGH)] = HIGH
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ToBudget:
+        if (self.values is None) == (self.predict is None):
+            raise ValueError("exactly one of values and predict is needed")
+        return self
+
+
+class RuleOf(Strict):
+    """How baselines come about: `shrinkage` is V0.5's."""
+
+    name: Literal["shrinkage", "mixture"] = "shrinkage"
+    cost: float = Field(default=COST, gt=0, allow_inf_nan=False)
+    reward_range: list[Number] = Field(default=[-1.0, 1.0], min_length=2, max_length=2)
+
+    @field_validator("reward_range")
+    @classmethod
+    def _ordered(cls, value: list[float]) -> list[float]:
+        return ordered(value)
+
+    def rule(self) -> Rule:
+        """The library's rule."""
+        rewards = Rewards(*self.reward_range)
+        rules = {"shrinkage": Shrinkage, "mixture": RobustMixture}
+        return rules[self.name](cost=self.cost, rewards=rewards)
+
+
+class LimitsOf(Strict):
+    """The library's `Limits`."""
+
+    start: Rollouts = 4
+    multiple: Rollouts = 4
+    cap: Rollouts = 16
+    halt_share: Rate = 0.0
+    rounds: Rollouts | None = None
+
+
+class ToContinue(Strict):
+    """A run of rounds from its beginning: priors, and what every round's rollouts earned, prompt by prompt."""
+
+    priors: list[Rate] = Field(min_length=1, max_length=4096)
+    reports: list[list[list[Number]]] = Field(default=[], max_length=MOST_ROLLOUTS)
+    rule: RuleOf = RuleOf()
+    limits: LimitsOf = LimitsOf()
+
+
+@api.post("/v1/schedule/budget", openapi_extra=body_of(ToBudget))
+async def budget(request: Request, built: PoliciesOf, turn: GateOf, _key: Caller) -> Response:
+    """Rollouts of each prompt, `total` together, and what they are worth by V0's Eq. 9."""
+    sent = read_body(ToBudget, await raw_body(request))
+    prediction = await predicted(built, sent.predict) if sent.predict else None
+    values = np.array(sent.values, dtype=float) if prediction is None else prediction.values.astype(float)
+    shown = {} if prediction is None else {"prediction": prediction_of(prediction)}
+    async with turn.passing():
+        return _json(await asyncio.to_thread(_budget, values, sent, shown))
+
+
+@api.post("/v1/schedule/rounds", openapi_extra=body_of(ToContinue))
+async def rounds(request: Request, turn: GateOf, _key: Caller) -> Response:
+    """
+    The next allocation after these reports; baselines always, advantages once all is done.
+
+    The caller carries the state, which is its own priors and rewards: nothing to keep, expire, sign or trust.
+    """
+    sent = read_body(ToContinue, await raw_body(request))
+    async with turn.passing():
+        return _json(await asyncio.to_thread(_continued, sent))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _budget(values: NDArray[np.float64], sent: ToBudget, shown: dict[str, Any]) -> bytes:
+    try:
+        budgets = POLICIES[sent.method](values, sent.total, low=sent.low, high=sent.high)
+    except ValueError as error:
+        param = "low" if sent.low > sent.high else "total"
+        raise BadRequest(f"{param}: {error}", param=param) from None
+    answer = {
+        "budgets": budgets.tolist(),
+        "total": sent.total,
+        "method": sent.method,
+        "utility": float(utility(values, budgets).sum()),
+        **shown,
+    }
+    return orjson.dumps(answer)
+
+
+def _continued(sent: ToContinue) -> bytes:
+    try:
+        limits = Limits(**sent.limits.model_dump())
+    except ValueError as error:
+        raise BadRequest(f"limits: {error}", param="limits") from None
+    state: Rounds = start(sent.priors, sent.rule.rule(), limits)
+    for i, rewards in enumerate(sent.reports):
+        try:
+            state = state.report(rewards)
+        except ValueError as error:
+            raise BadRequest(f"reports.{i}: {error}", param=f"reports.{i}") from None
+    answer = {
+        "allocation": state.allocation.tolist(),
+        "done": state.done,
+        "baselines": state.baselines.tolist(),
+        "advantages": [each.tolist() for each in state.advantages()] if state.done else None,
+    }
+    return orjson.dumps(answer)

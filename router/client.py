@@ -1,0 +1,238 @@
+"""
+A client of the gateway's value and schedule endpoints, for trainers: httpx and nothing heavier, no torch.
+
+    with Client("http://127.0.0.1:8000") as gateway:
+        prediction = gateway.predict(prompts, policy="run-1")
+        budgets = gateway.budget(prediction.values, total=16 * len(prompts))
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Method = Literal["greedy", "envelope", "uniform", "variance", "knapsack"]
+BUSY = (429, 503)  # worth another try
+LONGEST_WAIT_S = 60.0
+
+
+class ClientError(Exception):
+    """The gateway refused: `status`, and `message`, `param` and `code` as in OpenAI's envelope."""
+
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a policy earned on a prompt, such as the mean reward of its rollouts; `step` None is its latest."""
+
+    prompt: str
+    reward: float
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy's buffer. `mean_reward` is of rewards mapped to [0, 1]; `revision` changes with the buffer."""
+
+    id: str
+    size: int
+    capacity: int
+    step: int | None
+    mean_reward: float | None
+    revision: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which rows of a buffer are read: the `newest`, or a seeded draw `weighted` by a `half_life` in rows."""
+
+    size: int = 256
+    how: Literal["newest", "weighted"] = "newest"
+    half_life: float = 128.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A success rate for each prompt, by V0's `version` from `context_size` rows. Timings in ms."""
+
+    values: list[float]
+    version: str
+    context_size: int
+    revision: str | None
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How baselines come about: V0.5's `shrinkage`, or the `mixture` that doubts its prior. `cost` as V0.5's c."""
+
+    name: Literal["shrinkage", "mixture"] = "shrinkage"
+    cost: float = 1 / 256
+    reward_range: tuple[float, float] = (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How rollouts are dispatched; as `router.schedule.rounds.Limits`."""
+
+    start: int = 4
+    multiple: int = 4
+    cap: int = 16
+    halt_share: float = 0.0
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """
+    Where N prompts stand: `allocation` (N,) rollouts to make now, zeros when `done`; `baselines` (N,) in units of
+    reward; `advantages`, a list for each prompt in the order of its rewards, None until done.
+
+    It carries the whole state: the gateway keeps nothing.
+    """
+
+    allocation: list[int]
+    done: bool
+    baselines: list[float]
+    advantages: list[list[float]] | None
+    sent: dict[str, Any] = field(repr=False)
+
+
+Shape = TypeVar("Shape", Policy, Prediction)
+
+
+class Client:
+    """
+    Calls a gateway at `base_url`, with a key where it asks for one. Not shared between threads.
+
+    A busy gateway (429, 503) is tried again, up to `retries` times, after as long as it says. Every method raises
+    `ClientError` where the gateway refuses, and `httpx.TransportError` where it cannot be reached.
+    """
+
+    def __init__(
+        self, base_url: str, key: str | None = None, *, timeout_s: float = 300.0, retries: int = 5
+    ) -> None:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout_s)
+        self._retries = retries
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def report(
+        self, policy: str, outcomes: Sequence[Outcome], *, reward_range: tuple[float, float] = (0.0, 1.0)
+    ) -> Policy:
+        """Add 1 to 1,024 outcomes, with rewards in `reward_range`, to a policy's buffer. On the disk on return."""
+        body = {"outcomes": [_plain(each) for each in outcomes], "reward_range": reward_range}
+        return _read(Policy, self._send("POST", f"/v1/value/policies/{policy}/outcomes", body))
+
+    def policies(self) -> list[Policy]:
+        """Every policy, by name."""
+        return [_read(Policy, each) for each in self._send("GET", "/v1/value/policies")["data"]]
+
+    def delete(self, policy: str) -> None:
+        """Forget a policy and its buffer."""
+        self._send("DELETE", f"/v1/value/policies/{policy}")
+
+    def predict(
+        self,
+        prompts: Sequence[str],
+        policy: str,
+        *,
+        sample: Sample | None = None,
+        until_step: int | None = None,
+    ) -> Prediction:
+        """Success rates of 1 to 1,024 prompts for a named policy, from its rows up to `until_step`."""
+        body: dict[str, Any] = {"prompts": list(prompts), "policy": policy}
+        if sample is not None:
+            body["sample"] = _plain(sample)
+        if until_step is not None:
+            body["until_step"] = until_step
+        return _read(Prediction, self._send("POST", "/v1/value/predict", body))
+
+    def predict_from(
+        self,
+        prompts: Sequence[str],
+        context: Sequence[Outcome],
+        *,
+        reward_range: tuple[float, float] = (0.0, 1.0),
+    ) -> Prediction:
+        """Success rates of 1 to 1,024 prompts for whoever earned `context` (at most 512); nothing is stored."""
+        earned = [_plain(each) for each in context]
+        body = {"prompts": list(prompts), "context": earned, "reward_range": reward_range}
+        return _read(Prediction, self._send("POST", "/v1/value/predict", body))
+
+    def budget(
+        self, values: Sequence[float], total: int, *, method: Method = "greedy", low: int = 2, high: int = 128
+    ) -> list[int]:
+        """Rollouts of each prompt, from `low` to `high`, `total` together, for success rates `values`."""
+        body = {"values": list(values), "total": total, "method": method, "low": low, "high": high}
+        budgets: list[int] = self._send("POST", "/v1/schedule/budget", body)["budgets"]
+        return budgets
+
+    def start(
+        self, priors: Sequence[float], rule: Rule | None = None, limits: Limits | None = None
+    ) -> Rounds:
+        """The first round for success rates `priors` (N,), at most 4,096."""
+        body = {"priors": list(priors), "reports": []}
+        return self._rounds({**body, "rule": _plain(rule or Rule()), "limits": _plain(limits or Limits())})
+
+    def next(self, rounds: Rounds, rewards: Sequence[Sequence[float]]) -> Rounds:
+        """The round after the allocated rollouts earned `rewards`, a sequence for each prompt."""
+        reports = [*rounds.sent["reports"], [list(each) for each in rewards]]
+        return self._rounds({**rounds.sent, "reports": reports})
+
+    def _rounds(self, body: dict[str, Any]) -> Rounds:
+        answer = self._send("POST", "/v1/schedule/rounds", body)
+        return Rounds(
+            answer["allocation"], answer["done"], answer["baselines"], answer["advantages"], sent=body
+        )
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        for left in range(self._retries, -1, -1):
+            reply = self._http.request(method, path, json=body)
+            if reply.status_code not in BUSY or not left:
+                break
+            time.sleep(_wait_s(reply))
+        if reply.is_success:
+            answer: dict[str, Any] = reply.json()
+            return answer
+        raise _refusal(reply)
+
+
+def _wait_s(reply: httpx.Response) -> float:
+    said = reply.headers.get("retry-after", "")
+    return min(float(said), LONGEST_WAIT_S) if said.isdigit() else 1.0
+
+
+def _refusal(reply: httpx.Response) -> ClientError:
+    try:
+        error = reply.json()["error"]
+        return ClientError(reply.status_code, error["message"], error.get("param"), error.get("code"))
+    except (ValueError, KeyError, TypeError):
+        return ClientError(reply.status_code, reply.text[:200])
+
+
+def _plain(value: Outcome | Sample | Rule | Limits) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+def _read(shape: type[Shape], answer: dict[str, Any]) -> Shape:
+    return shape(**{each.name: answer[each.name] for each in fields(shape)})

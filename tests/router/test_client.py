@@ -1,0 +1,146 @@
+"""The client against a served gateway; the fake value model's value is the mean reward of the context's rows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from router import client
+from router.client import Client, ClientError, Limits, Outcome, Rule, Sample
+from router.schedule import budget, fusion, robust, rounds
+
+ROOT = Path(__file__).parents[2]
+PROMPTS = ["2 + 2?", "3 * 3?", "7 - 4?"]
+
+
+async def using(serve, use):
+    async with serve() as (url, _):
+
+        def work():
+            with Client(url) as gateway:
+                return use(gateway)
+
+        return await asyncio.to_thread(work)
+
+
+async def test_policies_are_taught_predicted_listed_and_forgotten(serve):
+    def use(gateway):
+        told = gateway.report(
+            "run", [Outcome("a", 1.0, 3), Outcome("b", -1.0, 4), Outcome("c", 1.0)], reward_range=(-1, 1)
+        )
+        assert (told.size, told.step, told.mean_reward) == (3, 4, pytest.approx(2 / 3))
+        assert gateway.policies() == [told]
+        prediction = gateway.predict(PROMPTS, "run")
+        assert prediction.values == pytest.approx([2 / 3] * 3, abs=1e-5)
+        assert (prediction.context_size, prediction.revision) == (3, told.revision)
+        assert gateway.predict(PROMPTS, "run", sample=Sample(size=1), until_step=3).values == [1.0] * 3
+        gateway.delete("run")
+        assert gateway.policies() == []
+        assert gateway.predict_from(PROMPTS, [Outcome("a", 1.0), Outcome("b", 0.0)]).values == [0.5] * 3
+
+    await using(serve, use)
+
+
+async def test_a_refusal_carries_what_the_gateway_said(serve):
+    def use(gateway):
+        with pytest.raises(ClientError, match="no outcomes are known") as caught:
+            gateway.predict(PROMPTS, "nobody")
+        assert (caught.value.status, caught.value.param, caught.value.code) == (
+            404,
+            "policy",
+            "policy_not_found",
+        )
+
+    await using(serve, use)
+
+
+async def test_budgets_are_the_librarys(serve):
+    values = np.random.default_rng(0).random(50)
+
+    def use(gateway):
+        for name, policy in budget.POLICIES.items():
+            found = gateway.budget(values.tolist(), 400, method=name, low=3, high=64)
+            assert found == policy(values, 400, low=3, high=64).tolist()
+
+    await using(serve, use)
+
+
+@pytest.mark.parametrize(
+    ("rule", "library"),
+    [
+        (Rule(), fusion.Shrinkage()),
+        (Rule("mixture", 1 / 128, (0.0, 1.0)), robust.RobustMixture(cost=1 / 128, rewards=fusion.BINARY)),
+    ],
+)
+async def test_rounds_over_http_are_the_librarys(serve, rule, library):
+    priors = [0.05, 0.3, 0.5, 0.9]
+    draw = np.random.default_rng(1)
+
+    def use(gateway):
+        ours = rounds.start(priors, library, rounds.Limits(start=2, multiple=2, cap=12))
+        theirs = gateway.start(priors, rule, Limits(start=2, multiple=2, cap=12))
+        while not theirs.done:
+            assert theirs.allocation == ours.allocation.tolist()
+            assert theirs.advantages is None
+            rewards = [draw.choice(rule.reward_range, size=count).tolist() for count in theirs.allocation]
+            ours, theirs = ours.report(rewards), gateway.next(theirs, rewards)
+        assert ours.reports > 1
+        assert ours.done
+        assert theirs.baselines == pytest.approx(ours.baselines.tolist())
+        for got, wanted in zip(theirs.advantages, ours.advantages(), strict=True):
+            assert got == pytest.approx(wanted.tolist())
+
+    await using(serve, use)
+
+
+def test_a_busy_gateway_is_tried_again_and_a_busier_one_given_up(monkeypatch):
+    slept = []
+    monkeypatch.setattr(client.time, "sleep", slept.append)
+    busy = httpx.Response(429, headers={"retry-after": "7"}, json={"error": {"message": "busy"}})
+
+    def gateway_of(replies):
+        gateway = Client("http://gateway", retries=2)
+        gateway._http = httpx.Client(
+            base_url="http://gateway", transport=httpx.MockTransport(lambda _: next(replies))
+        )
+        return gateway
+
+    well = httpx.Response(200, json={"data": []})
+    assert gateway_of(iter([busy, httpx.Response(503), well])).policies() == []
+    assert slept == [7.0, 1.0]
+    with pytest.raises(ClientError, match="429: busy"):
+        gateway_of(iter([busy] * 3)).policies()
+
+
+def test_the_client_needs_neither_torch_nor_numpy():
+    found = subprocess.run(
+        [sys.executable, "-c", "import sys, router.client; print({'torch', 'numpy'} & sys.modules.keys())"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "set()"
+
+
+async def test_the_documented_loop_runs(serve):
+    page = (ROOT / "docs" / "scheduler.md").read_text()
+    (example,) = re.findall(r"```python\n(from router\.client .*?)```", page, re.DOTALL)
+    draw = np.random.default_rng(0)
+    scope = {
+        "prompts": PROMPTS * 4,
+        "roll_out": lambda counts: [draw.choice([-1.0, 1.0], size=n).tolist() for n in counts],
+        "train": lambda prompts, advantages: trained.append((len(prompts), len(advantages))),
+    }
+    trained = []
+
+    async with serve() as (url, _):
+        await asyncio.to_thread(exec, example.replace("http://127.0.0.1:8000", url), scope)
+    assert trained == [(12, 12)] * 3
