@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -141,7 +142,7 @@ class Client:
     ) -> Policy:
         """Add 1 to 1,024 outcomes, with rewards in `reward_range`, to a policy's buffer. On the disk on return."""
         body = {"outcomes": [_plain(each) for each in outcomes], "reward_range": reward_range}
-        return _read(Policy, self._send("POST", f"/v1/value/policies/{policy}/outcomes", body))
+        return _read(Policy, self._send("POST", f"/v1/value/policies/{_name(policy)}/outcomes", body))
 
     def policies(self) -> list[Policy]:
         """Every policy, by name."""
@@ -149,7 +150,7 @@ class Client:
 
     def delete(self, policy: str) -> None:
         """Forget a policy and its buffer."""
-        self._send("DELETE", f"/v1/value/policies/{policy}")
+        self._send("DELETE", f"/v1/value/policies/{_name(policy)}")
 
     def predict(
         self,
@@ -215,6 +216,10 @@ class Client:
             answer: dict[str, Any] = reply.json()
             return answer
         raise _refusal(reply)
+
+
+def _name(policy: str) -> str:
+    return quote(policy, safe="")
 
 
 def _wait_s(reply: httpx.Response) -> float:

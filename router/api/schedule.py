@@ -24,7 +24,8 @@ from router.schedule.rounds import Limits, Rounds, start
 api = APIRouter(tags=["schedule"])
 
 MOST_VALUES = 100_000
-MOST_ROLLOUTS = 1024  # of one prompt
+MOST_ROLLOUTS = HIGH  # of one prompt
+LEAST_COST = 1e-6  # the best count is 1,000 rollouts there, beyond every cap
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Rollouts = Annotated[int, Field(ge=1, le=MOST_ROLLOUTS)]
@@ -47,7 +48,7 @@ class ToBudget(Strict):
     total: int = Field(ge=0, le=MOST_VALUES * MOST_ROLLOUTS)
     method: Literal["greedy", "envelope", "uniform", "variance", "knapsack"] = "greedy"
     low: Rollouts = LOW
-    high: Annotated[int, Field(ge=1, le=HIGH)] = HIGH
+    high: Rollouts = HIGH
 
     @model_validator(mode="after")
     def _one_of_two(self) -> ToBudget:
@@ -60,7 +61,7 @@ class RuleOf(Strict):
     """How baselines come about: `shrinkage` is V0.5's."""
 
     name: Literal["shrinkage", "mixture"] = "shrinkage"
-    cost: float = Field(default=COST, gt=0, allow_inf_nan=False)
+    cost: float = Field(default=COST, ge=LEAST_COST, le=1e6)
     reward_range: list[Number] = Field(default=[-1.0, 1.0], min_length=2, max_length=2)
 
     @field_validator("reward_range")

@@ -23,7 +23,8 @@ MOST_STEPS = 2**53  # beyond it JSON's readers round
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 Step = Annotated[int, Field(ge=0, le=MOST_STEPS)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+NARROWEST = 1e-6
 
 
 def policies(request: Request) -> Policies:
@@ -50,9 +51,9 @@ class Earned(Strict):
 
 
 def ordered(bounds: list[float]) -> list[float]:
-    """The bounds of a range. Raises `ValueError` where there is nothing between them."""
-    if not bounds[0] < bounds[1]:
-        raise ValueError("must be [low, high] with low < high")
+    """The bounds of a range. Raises `ValueError` where there is next to nothing between them."""
+    if bounds[1] - bounds[0] < NARROWEST:
+        raise ValueError(f"must be [low, high], {NARROWEST} apart at least")
     return bounds
 
 

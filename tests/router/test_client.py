@@ -58,6 +58,9 @@ async def test_a_refusal_carries_what_the_gateway_said(serve):
             "policy_not_found",
         )
 
+        with pytest.raises(ClientError, match="400: name"):
+            gateway.report("run?step=1", [Outcome("a", 1.0)])
+
     await using(serve, use)
 
 

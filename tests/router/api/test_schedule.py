@@ -54,6 +54,8 @@ async def test_a_wrong_budget_is_named(start, body, param):
         ({"priors": [0.5], "limits": {"start": 9, "cap": 4}}, "limits"),
         ({"priors": [0.5], "rule": {"cost": 0}}, "rule.cost"),
         ({"priors": [0.5], "rule": {"reward_range": [1, 0]}}, "rule.reward_range"),
+        ({"priors": [0.5], "rule": {"reward_range": [0, 1e-300]}}, "rule.reward_range"),
+        ({"priors": [0.5], "limits": {"cap": 129}}, "limits.cap"),
         ({"priors": [0.5], "reports": [[[1, 1, 1]]]}, "reports.0"),
         ({"priors": [0.5], "reports": [[[1, 1, 1, 3]]]}, "reports.0"),
         ({"priors": [0.5], "reports": [[[1, 1, -1, -1]], [[1]]]}, "reports.1"),

@@ -116,6 +116,7 @@ async def test_prompts_are_stored_only_where_the_operator_says_so(start, setting
         ({"outcomes": earned(1, step=-1)}, "outcomes.0.step"),
         ({"outcomes": [{"prompt": 1, "reward": 1}]}, "outcomes.0.prompt"),
         ({"outcomes": earned(1), "reward_range": [1, 1]}, "reward_range"),
+        ({"outcomes": earned(1), "reward_range": [-1e308, 1e308]}, "reward_range.0"),
         ({"outcomes": earned(1), "rewards": []}, "rewards"),
     ],
 )

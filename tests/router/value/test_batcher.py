@@ -102,3 +102,15 @@ async def test_contexts_are_fitted_while_a_score_is_under_way(scorer, model):
     assert await scorer.fit(np.zeros((2, 1)), np.array([0.0, 1.0])) == 0.5
     model.gate.set()
     await asked
+
+
+async def test_many_texts_have_the_values_that_v0_predicts(value_model):
+    context = [("2 + 2 = ?", 1.0), ("Prove Fermat's last theorem.", 0.0), ("3 * 3 = ?", 1.0)]
+    prompts = ["4 + 4 = ?", "Prove Goldbach's conjecture.", ""]
+    scorer = Scorer(value_model)
+    rows = await scorer.embed_many([text for text, _ in context])
+    fitted = await scorer.fit(rows, np.array([score for _, score in context]))
+    values = await scorer.value_many(await scorer.embed_many(prompts), fitted)
+    await scorer.aclose()
+    np.testing.assert_allclose(values, value_model.predict(context, prompts), atol=1e-5)
+    assert values[0] > values[1]
