@@ -7,10 +7,10 @@ Budgets are tokens of training, padding not counted; docs/nano-fleet.md says wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from fleet.nano.examples import Diet, Style
+from fleet.nano.examples import Diet
 
 WINDOW = 512
 M = 1_000_000
@@ -43,30 +43,35 @@ class Recipe:
 _MANY = Diet()
 
 
-def _small(name: str, description: str, tokens: float, diet: Diet = _MANY) -> Recipe:
-    return Recipe(name, description, 64, 3, 4, 176, tokens, diet)
+def _small(
+    name: str, description: str, tokens: float, diet: Diet = _MANY, start: str | None = None
+) -> Recipe:
+    return Recipe(name, description, 64, 3, 4, 176, tokens, diet, start=start)
 
 
 def _mid(name: str, description: str, tokens: float, diet: Diet = _MANY) -> Recipe:
     return Recipe(name, description, 96, 3, 3, 256, tokens, diet)
 
 
-def _specialist(name: str, *domains: str, style: Style = "steps", tokens: float = 7 * M) -> Recipe:
-    how = "step by step" if style == "steps" else "at once"
-    return _small(name, f"{' and '.join(domains)} only, {how}", tokens, Diet(domains, style=style))
+def _specialist(name: str, *domains: str) -> Recipe:
+    """What it learnt as a generalist helps it more than as many tokens of its own domain (docs/nano-fleet.md)."""
+    description = f"{' and '.join(domains)}, step by step"
+    diet = Diet(domains, style="steps")
+    recipe = _small(name, description, 4 * M, diet, start="nano-note")
+    return replace(recipe, drill_pools=0, learning_rate=2e-3)
 
 
 _ROSTER = (
     Recipe("nano-xs", "the smallest generalist", 24, 2, 2, 48, 8 * M),
     _small("nano-s", "a small generalist", 9 * M),
     _mid("nano-m", "the mid-size generalist", 8 * M),
-    _mid("nano-think", "a generalist that writes its steps down first", 22 * M, Diet(style="steps")),
+    _small("nano-note", "a small generalist that writes its steps down first", 13 * M, Diet(style="steps")),
+    _mid("nano-think", "the mid-size generalist that writes its steps down first", 22 * M, Diet(style="steps")),
     _specialist("nano-maths", "arithmetic", "algebra"),
     _specialist("nano-words", "strings and lists"),
     _specialist("nano-dates", "dates and units"),
     _specialist("nano-clerk", "logic", "look-up"),
     _specialist("nano-tracer", "code tracing"),
-    _specialist("nano-files", "look-up", style="direct", tokens=6 * M),
     _small(
         "nano-stale", "small, from before code, tables and hard tasks came up", 5 * M,
         Diet(unseen=("loops", "lists", "functions", "tables", "records", "clock"), hardest=3),
