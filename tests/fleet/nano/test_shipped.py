@@ -35,7 +35,7 @@ def test_a_model_was_made_by_its_recipe(name):
 
 def test_the_models_fit(fleet):
     assert list(fleet) == SHIPPED
-    assert len(fleet) >= 7
+    assert len(fleet) >= 9
     assert sum(path.stat().st_size for path in shipped().rglob("*") if path.is_file()) < 30e6
 
 
@@ -61,3 +61,15 @@ def test_steps_are_worth_their_tokens(fleet):
         found.accuracy("nano-think") > found.accuracy("nano-m") + 0.15
     )  # as large, taught to answer at once
     assert found.cost("nano-think") > 2 * found.cost("nano-m")
+
+
+def test_a_specialist_is_better_in_its_domain_and_lost_elsewhere(fleet):
+    tasks = generate(154, 12, "validation")
+    found = measure({name: fleet[name] for name in ("nano-words", "nano-think")}, tasks, grade)
+
+    def its_own(task):
+        return task.domain == "strings and lists"
+
+    assert found.accuracy("nano-words", its_own) > found.accuracy("nano-think", its_own) + 0.08
+    assert found.accuracy("nano-words") < found.accuracy("nano-think")
+    assert found.oracle() > found.accuracy("nano-think") + 0.03
