@@ -73,7 +73,7 @@ async def test_an_answer_longer_than_expected_counts_as_overspent(start):
 
 
 async def test_time_is_split_into_deciding_waiting_and_ours(start):
-    async with start({"weak": Says("one two three", headers_after_s=0.2)}) as running:
+    async with start({"weak": Says("one two three", headers_after_s=0.5)}) as running:
         await running.chat("weak")
         await running.chat("weak", stream=True)
         found = await metrics(running)
@@ -81,9 +81,9 @@ async def test_time_is_split_into_deciding_waiting_and_ours(start):
         found[f"v0_router_{part}_seconds_sum{{{CHAT}}}"] for part in ("upstream", "decide", "overhead")
     )
     assert found[f"v0_router_upstream_seconds_count{{{CHAT}}}"] == 2
-    assert upstream >= 0.4
-    assert decide < 0.2
-    assert ours < 0.2
+    assert upstream >= 1.0
+    assert decide < upstream  # the wait is nobody else's
+    assert ours < upstream
 
 
 async def test_errors_count_by_family_and_failures_by_model_and_cause(start):
