@@ -73,7 +73,9 @@ def test_a_gateway_that_refuses_is_told(monkeypatch):
 )
 def test_nothing_stays_behind(number, status):
     environment = {**os.environ, "ROUTER_BENCH_KEY": "one"}
-    words = [sys.executable, "-c", "from benchmarks.cli import app; app()", "load", "--gateway", PASS_THROUGH]
+    # who runs the tests in a shell's background ignores SIGINT, and so would the child
+    words = ["env", "--default-signal=INT", sys.executable, "-c", "from benchmarks.cli import app; app()"]
+    words += ["load", "--gateway", PASS_THROUGH]
     bench = subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
