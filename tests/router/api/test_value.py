@@ -11,6 +11,7 @@ import pytest
 
 from router.value.batcher import Scorer
 from tests.router.fakes import FakeScorer
+from tests.router.store.disk import full_disk
 
 POLICY = "/v1/value/policies/run-1/outcomes"
 
@@ -204,3 +205,15 @@ async def test_texts_are_embedded_once_in_pieces_and_a_context_fitted_once(start
     assert model.passes == [2, 16, 16, 6]
     assert model.fits.count(2) == 1
     assert all(name.startswith("v0-score") for name in model.threads)
+
+
+async def test_a_full_store_refuses_outcomes_and_keeps_what_it_had(start):
+    async with start() as running:
+        await running.http.post(POLICY, json={"outcomes": earned(1, 0)})
+        with full_disk(running.app.state.services.engine):
+            refused = await running.http.post(POLICY, json={"outcomes": earned(*[1] * 512)})
+        assert refused.status_code == 503
+        assert refused.json()["error"]["type"] == "server_error"
+        (kept,) = (await running.http.get("/v1/value/policies")).json()["data"]
+        assert (kept["size"], kept["mean_reward"]) == (2, 0.5)
+        assert (await running.http.post(POLICY, json={"outcomes": earned(1)})).is_success

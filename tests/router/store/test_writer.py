@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from router.store.engine import open_store, writing
 from router.store.errors import StoreUnavailable
 from router.store.writer import Writer
 from tests.contracts.store import count, writer_on
+from tests.router.store.disk import full_disk
 from tests.router.store.rows import decision, feedback, prompt
 
 ROOT = Path(__file__).parents[3]
@@ -56,24 +56,6 @@ def engine(tmp_path):
 @pytest.fixture
 def quick_retries(monkeypatch):
     monkeypatch.setattr(writer_module, "RETRY_AFTER_S", (0.01, 0.01, 0.01))
-
-
-@contextmanager
-def full_disk(engine):
-    """SQLite refuses to grow the file while this lasts, as it does on a full disk."""
-
-    def limit(connection, _record, _proxy):
-        connection.execute("PRAGMA max_page_count = 1")  # means: no page more than there are
-
-    def unlimit(connection, _record, _proxy):
-        connection.execute("PRAGMA max_page_count = 1000000")
-
-    event.listen(engine, "checkout", limit)
-    try:
-        yield
-    finally:
-        event.remove(engine, "checkout", limit)
-        event.listen(engine, "checkout", unlimit)
 
 
 async def until(condition, seconds=5.0):
