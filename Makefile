@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
-demo: $(READY)  ## the whole story on the embedded fleet: profile, route, frontier, feedback, a sixth model
+demo: $(READY)  ## the whole story on the shipped models: profile, route, frontier, feedback, a sixth model
 	$(BIN)/router demo
 
 test: $(READY)

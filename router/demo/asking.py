@@ -10,9 +10,8 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from fleet.model import Usage
+from fleet.model import Model, Usage
 from fleet.prices import cost_usd
-from fleet.replay import REPLAY_MODELS
 from fleet.tasks import Task
 from router.verifiers import grade
 
@@ -43,11 +42,12 @@ class Line:
 async def ask(
     client: AsyncOpenAI,
     tasks: Sequence[Task],
+    fleet: Mapping[str, Model],
     model: str = "auto",
     beta: float | None = None,
     on_answer: Callable[[], None] | None = None,
 ) -> list[Answer]:
-    """Send tasks to the gateway, several at once; the answers in the order of the tasks."""
+    """Send tasks to the gateway, several at once; the answers in the order of the tasks, at the fleet's prices."""
     room = asyncio.Semaphore(AT_ONCE)
     extra: dict[str, Any] = {} if beta is None else {"router": {"beta": beta}}
 
@@ -62,7 +62,7 @@ async def ask(
         cost = 0.0
         if usage is not None:
             counted = Usage(usage.prompt_tokens, usage.completion_tokens)
-            cost = cost_usd(REPLAY_MODELS[answered_by].prices, counted)
+            cost = cost_usd(fleet[answered_by].prices, counted)
         score = grade(task.verifier, completion.choices[0].message.content or "", task.answer)
         if on_answer:
             on_answer()

@@ -15,7 +15,7 @@ SNIPPET = """from openai import OpenAI
 client = OpenAI(base_url="{url}/v1", api_key="none")
 reply = client.chat.completions.with_raw_response.create(
     model="auto",
-    messages=[{{"role": "user", "content": "What is 4821 + 977?"}}],
+    messages=[{{"role": "user", "content": "What is 48 + 59?"}}],
     extra_body={{"router": {{"beta": 0.9}}}},
 )
 print(reply.headers["x-router-model"], reply.parse().choices[0].message.content)

@@ -1,54 +1,88 @@
-"""A gateway for the demo: its own folder, its own router.yaml, a free port, a thread."""
+"""The demo's own machines: the nano fleet in a process, a gateway in a thread, both on free ports."""
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from fleet.replay import REPLAY_MODELS
+from fleet.nano.prices import fleet_entry, models_in
 from router.app import create_app
 from router.config import load
 
 if TYPE_CHECKING:
+    from fleet.model import Model
     from router.value.batcher import Scorer
 
 START_S = 60.0
 
 
 class CannotServe(RuntimeError):  # noqa: N818
-    """The gateway did not start."""
+    """The gateway or the fleet did not start."""
 
 
-def write_settings(folder: Path, models: Sequence[str], beta: float) -> Path:
-    """A router.yaml with these simulated models, the fleet last so that a model is one more line at its end."""
+@contextmanager
+def nano_fleet(models: Path, folder: Path) -> Iterator[Mapping[str, Model]]:
+    """
+    Serve the models in a folder from a process of its own; they go by their names without `nano-`.
+
+    Replies are greedy where a request says nothing else. The server's log goes to `folder`. Raises CannotServe.
+    """
+    told = folder / "nano.log"
+    serve = [sys.executable, "-m", "router", "fleet", "serve-nano", "--models", str(models)]
+    with (
+        told.open("w") as log,
+        subprocess.Popen(  # noqa: S603 (our own module)
+            [*serve, "--port", "0", "--temperature", "0"], stdout=log, stderr=log
+        ) as process,
+    ):
+        try:
+            url = _address(process, told)
+            yield {
+                name: replace(model, name=name)
+                for model in models_in(models, f"{url}/v1")
+                for name in (model.name.removeprefix("nano-"),)
+            }
+        finally:
+            process.terminate()
+
+
+def _address(process: subprocess.Popen[bytes], told: Path) -> str:
+    deadline = time.monotonic() + START_S
+    while True:
+        if found := re.search(r"http://[\d.]+:\d+", told.read_text()):
+            return found[0]
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise CannotServe(f"the nano fleet did not start:\n{told.read_text()[-1000:]}")
+        time.sleep(0.1)
+
+
+def write_settings(folder: Path, models: Sequence[Model], beta: float) -> Path:
+    """A router.yaml with these models, the fleet last so that a model is one more line at its end."""
     (folder / "store").mkdir(parents=True, exist_ok=True)
     path = folder / "router.yaml"
     path.write_text(
-        "# Written by `router demo`. The models are SIMULATED.\n"
+        "# Written by `router demo`.\n"
         f"beta: {beta:g}\n"
         "store:\n  url: sqlite:///store/router.db\n"
-        "fleet:\n" + "".join(map(entry, models))
+        "fleet:\n" + "".join(map(fleet_entry, models))
     )
     return path
 
 
-def entry(model: str) -> str:
-    """A simulated model as a line of router.yaml."""
-    prices = REPLAY_MODELS[model].prices
-    priced = f"{{input: {prices.input:g}, output: {prices.output:g}}}"
-    return f"  - {{name: {model}, target: replay/{model}, prices: {priced}}}\n"
-
-
-def add_model(path: Path, model: str) -> str:
+def add_model(path: Path, model: Model) -> str:
     """Append a model to a router.yaml that may be in use; returns the line."""
-    line = entry(model)
+    line = fleet_entry(model)
     with path.open("a") as file:
         file.write(line)
     return line

@@ -20,7 +20,7 @@ def lines_table(
     lines: Sequence[Line], references: Sequence[Line], models: Sequence[str], count: int
 ) -> Table:
     """Every β and every reference: accuracy, cost, and who got which share."""
-    table = Table(title=f"{count} held-out prompts, SIMULATED fleet", **NARROW)
+    table = Table(title=f"{count} held-out prompts", **NARROW)
     table.add_column("", no_wrap=True)
     for heading in ("accuracy", "USD/1k", *models):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -114,7 +114,7 @@ def picture(
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlabel("USD per 1,000 requests (log scale)")
     axes.set_ylabel("accuracy on held-out prompts")
-    axes.set_title("V0 Router on a SIMULATED fleet (scripted models)")
+    axes.set_title("V0 Router over five tiny language models")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fleet.replay import REPLAY_MODELS
+from fleet.nano.commands import shipped
 from fleet.tasks import FAMILIES, Task, generate
 from router.demo import showing
 from router.demo.asking import Answer, Line, ask, at_random, line, oracle
-from router.demo.local import add_model, serving, write_settings
+from router.demo.local import add_model, nano_fleet, serving, write_settings
 from router.explain import explain_table
 from router.probes import Probe
 from router.profile import ProfileReport, profile
@@ -31,10 +31,11 @@ from router.profile import ProfileReport, profile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fleet.model import Model
     from router.value.batcher import Scorer
 
-FIVE = ("tally", "scribe", "clerk", "scholar", "sage")
-SIXTH, ITS_DOMAIN = "surveyor", "dates and units"
+FIVE = ("xs", "note", "maths", "clerk", "think")
+SIXTH, ITS_DOMAIN = "dates", "dates and units"
 BETA = 0.9  # of the settings, and of the acts after the frontier
 READY_S = 120.0
 LOOK_S = 0.1
@@ -68,9 +69,13 @@ class Frontier:
 class Story:
     """The acts, each a method; they share a gateway, two clients and a console."""
 
-    def __init__(self, console: Console, url: str, seed: int, sizes: Sizes) -> None:
+    def __init__(
+        self, console: Console, url: str, settings: Path, fleet: Mapping[str, Model], seed: int, sizes: Sizes
+    ) -> None:
         self._console = console
         self._url = url
+        self._settings = settings
+        self._fleet = fleet
         self._seed = seed
         self._sizes = sizes
         self._http = httpx.AsyncClient(base_url=url, timeout=READY_S)
@@ -97,7 +102,7 @@ class Story:
             self._http,
             model,
             [Probe(task.prompt, task.answer, task.verifier) for task in tasks],
-            prices=REPLAY_MODELS[model].prices,
+            prices=self._fleet[model].prices,
             concurrency=16,
             on_graded=lambda _: bars.advance(bar),
         )
@@ -154,7 +159,7 @@ class Story:
         with _bars(self._console) as bars:
             bar = bars.add_task(f"thumbs down for {chosen}", total=len(others))
             while sent < len(others) and after == chosen:
-                for answer in await ask(self._openai, others[sent : sent + ROUND], model=chosen):
+                for answer in await ask(self._openai, others[sent : sent + ROUND], self._fleet, chosen):
                     response = await self._http.post(
                         "/v1/feedback", json={"id": answer.decision_id, "score": False}
                     )
@@ -173,7 +178,7 @@ class Story:
         )
         return {"before": before, "after": explained, "feedback": sent}
 
-    async def sixth(self, settings: Path) -> dict[str, Any]:
+    async def sixth(self) -> dict[str, Any]:
         """A specialist joins by one line of router.yaml while the gateway runs."""
         count = self._sizes.specialist_prompts
         inside = [name for name, family in FAMILIES.items() if family.domain == ITS_DOMAIN]
@@ -190,13 +195,15 @@ class Story:
         ]
         with _bars(self._console) as bars:
             before = await self._ask(bars, "before", tasks, beta=BETA)
-            added = await asyncio.to_thread(add_model, settings, SIXTH)
+            added = await asyncio.to_thread(add_model, self._settings, self._fleet[SIXTH])
             started = time.perf_counter()
             await _until(self._joined, f"{SIXTH} did not appear")
             await self.profile(SIXTH, probes, bars)
             seconds = time.perf_counter() - started
             after = await self._ask(bars, "after", tasks, beta=BETA)
-        self._console.print(f"One line more in {settings.name}, no restart, no training:", soft_wrap=True)
+        self._console.print(
+            f"One line more in {self._settings.name}, no restart, no training:", soft_wrap=True
+        )
         self._console.print(f"[dim]{added}[/dim]", soft_wrap=True)
         self._console.print(
             f"and {len(probes)} probes, half of them from its domain ({ITS_DOMAIN}); {seconds:.1f} s later:"
@@ -214,7 +221,7 @@ class Story:
         self, bars: Progress, name: str, tasks: Sequence[Task], model: str = "auto", beta: float | None = None
     ) -> list[Answer]:
         bar = bars.add_task(name, total=len(tasks))
-        return await ask(self._openai, tasks, model, beta, lambda: bars.advance(bar))
+        return await ask(self._openai, tasks, self._fleet, model, beta, lambda: bars.advance(bar))
 
     async def _explain(self, prompt: str) -> dict[str, Any]:
         body = {
@@ -248,24 +255,24 @@ async def tell(
     seed: int = 0,
     sizes: Sizes | None = None,
     port: int = 0,
+    models: Path | None = None,
     scorer: Scorer | None = None,
     afterwards: Callable[[str], Awaitable[None]] | None = None,
 ) -> dict[str, Any]:
     """
     The whole demo; returns what it measured, which it also writes to `out`/results.json.
 
-    `scorer` replaces V0. `afterwards` is awaited with the gateway's address before it ends. Raises CannotServe.
+    `models` is a folder of nano models, by default the shipped ones; `scorer` replaces V0. `afterwards` is awaited
+    with the gateway's address before it ends. Raises CannotServe.
     """
     sizes = sizes or Sizes()
     started = time.perf_counter()
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="router-demo-"))
     try:
-        settings = write_settings(folder, FIVE, BETA)
-        async with _story(console, settings, seed, sizes, port, scorer) as (story, url):
+        async with _story(console, folder, models or shipped(), seed, sizes, port, scorer) as (story, url):
             console.rule("1. Profile the fleet")
             console.print(
-                "Five SIMULATED models (scripts with limited abilities) try "
-                f"{sizes.probes} verifiable tasks each, through the gateway at {url}.",
+                f"Five tiny language models try {sizes.probes} verifiable tasks each, through the gateway at {url}.",
                 soft_wrap=True,
             )
             profiled = await story.profile_all()
@@ -274,10 +281,10 @@ async def tell(
             console.rule("3. Feedback changes a decision")
             feedback = await story.feedback()
             console.rule("4. A sixth model joins while the gateway runs")
-            sixth = await story.sixth(settings)
+            sixth = await story.sixth()
             seconds = time.perf_counter() - started
             results = {
-                "fleet": "SIMULATED",
+                "fleet": "nano",
                 "seed": seed,
                 "sizes": asdict(sizes),
                 "seconds": seconds,
@@ -298,15 +305,23 @@ async def tell(
 
 @asynccontextmanager
 async def _story(
-    console: Console, settings: Path, seed: int, sizes: Sizes, port: int, scorer: Scorer | None
+    console: Console,
+    folder: Path,
+    models: Path,
+    seed: int,
+    sizes: Sizes,
+    port: int,
+    scorer: Scorer | None,
 ) -> AsyncIterator[tuple[Story, str]]:
-    with serving(settings, port, scorer) as url:
-        story = Story(console, url, seed, sizes)
-        try:
-            await story.begin()
-            yield story, url
-        finally:
-            await story.aclose()
+    with nano_fleet(models, folder) as fleet:
+        settings = write_settings(folder, [fleet[name] for name in FIVE], BETA)
+        with serving(settings, port, scorer) as url:
+            story = Story(console, url, settings, fleet, seed, sizes)
+            try:
+                await story.begin()
+                yield story, url
+            finally:
+                await story.aclose()
 
 
 async def _until(condition: Callable[[], Any], failure: str) -> None:

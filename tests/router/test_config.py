@@ -8,6 +8,8 @@ from textwrap import dedent
 import pytest
 
 from fleet.model import Model, Prices, Timeouts
+from fleet.nano.commands import shipped
+from fleet.nano.prices import models_in
 from router.config import ConfigError, load, read
 
 ONE = "fleet: [{name: sage, target: replay/sage}]\n"
@@ -47,7 +49,13 @@ def problems(path):
 def test_the_shipped_file_works_without_a_key_and_is_what_init_writes():
     root = Path(__file__).parents[2]
     settings = load(root / "router.yaml", {})
-    assert [model.name for model in settings.fleet] == ["tally", "scribe", "clerk", "scholar", "sage"]
+    assert [model.name for model in settings.fleet] == [
+        "nano-xs",
+        "nano-note",
+        "nano-maths",
+        "nano-clerk",
+        "nano-think",
+    ]
     costs = [model.prices.output for model in settings.fleet]
     assert costs == sorted(costs)
     assert (root / "router.yaml").read_bytes() == (root / "router/templates/router.yaml").read_bytes()
@@ -63,14 +71,13 @@ def test_the_shipped_files_commented_examples_work_too(path):
     path.write_text("\n".join(lines))
     keys = {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b", "VLLM_API_KEY": "c"}
     names = [model.name for model in load(path, keys).fleet]
-    assert names[5:] == ["surveyor", "gpt-4o-mini", "claude-haiku", "llama", "qwen"]
+    assert names[5:] == ["nano-dates", "gpt-4o-mini", "claude-haiku", "llama", "qwen"]
 
 
-def test_the_shipped_prices_are_those_of_the_simulated_models():
-    from fleet.replay import REPLAY_MODELS
-
+def test_the_shipped_prices_are_those_of_the_shipped_models():
+    served = {model.name: model for model in models_in(shipped(), "http://127.0.0.1:8100/v1")}
     for model in load(Path(__file__).parents[2] / "router.yaml", {}).fleet:
-        assert model.prices == REPLAY_MODELS[model.name].prices
+        assert model == served[model.name]
 
 
 def test_what_is_left_out_has_defaults(settings, path):

@@ -1,4 +1,4 @@
-"""The demo tells the whole story on the simulated fleet, with a small stand-in for V0."""
+"""The demo tells the whole story on the shipped models, with a small stand-in for V0."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fleet.replay import REPLAY_MODELS
+from fleet.nano.commands import shipped
+from fleet.nano.prices import models_in
 from fleet.tasks import Task
 from router.config import load
 from router.demo.asking import Answer, at_random, line, oracle
-from router.demo.local import CannotServe, add_model, serving, write_settings
+from router.demo.local import CannotServe, add_model, nano_fleet, serving, write_settings
 from router.demo.story import Sizes, tell
 from router.value.batcher import Scored
 
@@ -96,15 +97,15 @@ class TestTheStory:
             "β = 0",
             "β = 0.75",
             "β = 1",
-            "cheapest: tally",
-            "strongest: sage",
+            "cheapest: xs",
+            "strongest: think",
             "random",
             "oracle",
         } <= set(measured)
         assert all(name in text for name in measured)
-        assert measured["β = 0"]["shares"] == {"tally": 1.0}
-        assert measured["oracle"]["accuracy"] > measured["strongest: sage"]["accuracy"]
-        assert measured["random"]["accuracy"] > measured["cheapest: tally"]["accuracy"]
+        assert measured["β = 0"]["shares"] == {"xs": 1.0}
+        assert measured["oracle"]["accuracy"] > measured["strongest: think"]["accuracy"]
+        assert measured["random"]["accuracy"] > measured["cheapest: xs"]["accuracy"]
 
     def test_a_higher_beta_buys_accuracy_for_money(self, told: Any) -> None:
         measured = lines(told[1])
@@ -119,10 +120,6 @@ class TestTheStory:
         assert str(out / "frontier.png") in text
         assert json.loads((out / "results.json").read_text())["lines"] == results["lines"]
 
-    def test_everything_is_labelled_as_simulated(self, told: Any) -> None:
-        assert told[0].count("SIMULATED") >= 2
-        assert told[1]["fleet"] == "SIMULATED"
-
     def test_feedback_changes_a_decision(self, told: Any) -> None:
         text, results, _ = told
         feedback = results["feedback"]
@@ -131,8 +128,8 @@ class TestTheStory:
 
     def test_a_sixth_model_raises_accuracy_in_its_domain_without_a_restart(self, told: Any) -> None:
         sixth = told[1]["sixth"]
-        assert sixth["after"]["shares"]["surveyor"] > 0.2
-        assert "surveyor" not in sixth["before"]["shares"]
+        assert sixth["after"]["shares"]["dates"] > 0.2
+        assert "dates" not in sixth["before"]["shares"]
         assert sixth["after"]["accuracy"] > sixth["before"]["accuracy"]
         assert sixth["elsewhere_after"]["accuracy"] > sixth["elsewhere_before"]["accuracy"] - 0.1
 
@@ -163,21 +160,25 @@ def test_chance_is_the_mean_of_the_models() -> None:
     assert die.usd_per_1k == pytest.approx(300)
 
 
+MODELS = models_in(shipped(), "http://127.0.0.1:8100/v1")
+
+
 def test_a_model_joins_router_yaml_as_one_line_at_its_end(tmp_path: Path) -> None:
-    path = write_settings(tmp_path, ["tally", "sage"], 0.9)
-    assert [model.name for model in load(path).fleet] == ["tally", "sage"]
-    added = add_model(path, "surveyor")
+    path = write_settings(tmp_path, MODELS[:2], 0.9)
+    assert list(load(path).fleet) == MODELS[:2]
+    added = add_model(path, MODELS[2])
     assert added.count("\n") == 1
-    settings = load(path)
-    assert [model.name for model in settings.fleet] == ["tally", "sage", "surveyor"]
-    assert {model.name: model.prices for model in settings.fleet} == {
-        name: REPLAY_MODELS[name].prices for name in ("tally", "sage", "surveyor")
-    }
+    assert list(load(path).fleet) == MODELS[:3]
 
 
 def test_a_port_that_is_taken_is_an_error_that_says_so(tmp_path: Path) -> None:
-    path = write_settings(tmp_path, ["tally"], 0.9)
+    path = write_settings(tmp_path, MODELS[:1], 0.9)
     with serving(path, scorer=Neighbours()) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(CannotServe, match=str(port)), serving(path, port, Neighbours()):
             pass
+
+
+def test_a_fleet_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match=r"config\.json"), nano_fleet(tmp_path, tmp_path):
+        pass
