@@ -8,14 +8,31 @@ attention, and the answers, flattened, are the prompt's embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
+ConnectorName = Literal[
+    "last_token",
+    "pooled",
+    "mlp",
+    "cascaded",
+    "multi_scale",
+    "fixed_query",
+    "pyramidal_fixed",
+    "residual_dynamic",
+]
+
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Paper: 168 queries of width 6 with 3 heads, over states of width 1024, generator width 128."""
+    """
+    Paper: 168 queries of width 6 with 3 heads, over states of width 1024, generator width 128.
+
+    `connector` is one of `router.value.connectors`; `alone` hides the pooled state and the prompt's form from the
+    head, which then reads the connector's answers only, as in the paper.
+    """
 
     input_width: int = 384
     queries: int = 64
@@ -23,18 +40,29 @@ class AdapterConfig:
     heads: int = 3
     generator_width: int = 128
     dropout: float = 0.2
+    connector: ConnectorName = "residual_dynamic"
+    alone: bool = False
 
     @property
     def output_width(self) -> int:
+        if self.connector in {"last_token", "pooled"}:  # these have nothing to choose
+            return self.input_width
         return self.queries * self.query_width
 
 
-class ResidualQueryAdapter(nn.Module):
-    """Token states (B, T, H) and mask (B, T) to embeddings (B, K·W)."""
+class Connector(nn.Module):
+    """Token states (B, T, H), mask (B, T) and pooled state (B, H) to answers (B, `config.output_width`)."""
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
         self.config = config
+
+
+class ResidualQueryAdapter(Connector):
+    """The `residual_dynamic` connector: token states (B, T, H) and mask (B, T) to answers (B, K·W)."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__(config)
         width = config.query_width
         self.static_queries = nn.Parameter(torch.randn(config.queries, width))
         self.generator = nn.Sequential(

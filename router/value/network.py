@@ -9,12 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from router.value import structure
-from router.value.adapter import AdapterConfig, ResidualQueryAdapter
+from router.value.adapter import AdapterConfig
+from router.value.connectors import connect
 from router.value.heads.icl import IclConfig, IclHead
 
 
 def head_config(adapter: AdapterConfig, **overrides: Any) -> IclConfig:
-    """The head that reads this adapter's embeddings: answers, pooled state and structure side by side."""
+    """The head that reads this adapter's embeddings: answers, and unless `alone` pooled state and structure."""
+    if adapter.alone:
+        return IclConfig(input_width=adapter.output_width, **overrides)
     start, width = adapter.output_width, adapter.input_width
     return IclConfig(input_width=start + width + structure.WIDTH, pooled=(start, start + width), **overrides)
 
@@ -24,7 +27,7 @@ class ValueNetwork(nn.Module):
 
     def __init__(self, adapter: AdapterConfig, head: IclConfig) -> None:
         super().__init__()
-        self.adapter = ResidualQueryAdapter(adapter)
+        self.adapter = connect(adapter)
         self.head = IclHead(head)
 
     def embed(
@@ -33,4 +36,6 @@ class ValueNetwork(nn.Module):
         """States (B, T, H), mask (B, T), pooled (B, H) normalised, structure (B, S) to embeddings (B, D)."""
         answers = self.adapter(states, mask, pooled)
         answers = F.layer_norm(answers, answers.shape[-1:])
+        if self.adapter.config.alone:
+            return answers
         return torch.cat([answers, pooled * pooled.shape[-1] ** 0.5, facts], dim=-1)

@@ -23,7 +23,7 @@ from router.value.adapter import AdapterConfig
 from router.value.backbone import MINILM, Backbone
 from router.value.corpus import fingerprints, read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
-from router.value.losses import ALPHA, composite_loss
+from router.value.losses import ALPHA, LossName, loss_named
 from router.value.network import ValueNetwork, head_config
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class TrainConfig:
     warmup: int = 200
     weight_decay: float = 0.02
     clip: float = 1.0
+    loss: LossName = "intra+ce"
     alpha: float = ALPHA
+    head_from: str = ""  # a checkpoint whose head is where ours begins
+    freeze_head: bool = False  # and stays
     average: float = 0.999  # decay of the averaged weights, which are the ones that ship
     max_tokens: int = 192
     backbone: str = MINILM
@@ -91,7 +94,9 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
     sampler = EpisodeSampler(corpora, config.episodes, config.seed)
     torch.manual_seed(config.seed)
     network = ValueNetwork(config.adapter, head_config(config.adapter, **config.head)).to(device)
-    network.head.axes.copy_(principal_axes(corpora, network.head.config.axes))
+    if not config.adapter.alone:
+        network.head.axes.copy_(principal_axes(corpora, network.head.config.axes))
+    start_head(network, Path(config.head_from) if config.head_from else None, config.freeze_head)
     run = _Run(network, config, out)
     run.resume()
     with Progress() as progress, (out / "log.jsonl").open("a") as log:
@@ -118,6 +123,21 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
     )
     checkpoints.save(path, checkpoint, half=True)
     return path
+
+
+def start_head(network: ValueNetwork, weights: Path | None, freeze: bool) -> None:
+    """Begin with the head of a checkpoint, and freeze it if asked to. Raises `RecipeError`."""
+    if weights is not None:
+        head = checkpoints.load(weights).network.head
+        if head.config != network.head.config:
+            raise RecipeError(f"head_from: the head in {weights} has another shape than this recipe's")
+        network.head.load_state_dict(head.state_dict(), strict=True)
+    if freeze:
+        if weights is None:
+            raise RecipeError("freeze_head: a head that is frozen needs head_from, or it would never learn")
+        if not list(network.adapter.parameters()):
+            raise RecipeError("freeze_head: this connector has no parameters, so nothing would be trained")
+        network.head.requires_grad_(False)
 
 
 def load_corpus(folder: Path, config: TrainConfig, backbone: Backbone, cache: Path) -> tuple[Corpus, Split]:
@@ -161,8 +181,9 @@ class _Run:
     def __init__(self, network: ValueNetwork, config: TrainConfig, out: Path) -> None:
         self.network, self.config, self.step = network, config, 0
         self._file = out / "state.safetensors"
-        decayed = [p for p in network.parameters() if p.dim() > 1]
-        plain = [p for p in network.parameters() if p.dim() <= 1]
+        self._loss = loss_named(config.loss, config.alpha)
+        decayed = [p for p in network.parameters() if p.dim() > 1 and p.requires_grad]
+        plain = [p for p in network.parameters() if p.dim() <= 1 and p.requires_grad]
         self._optimiser = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": config.weight_decay},
@@ -183,7 +204,7 @@ class _Run:
         logits = forward(self.network, episode, config.max_tokens, device)
         labels = torch.from_numpy(episode.labels[:, episode.context :]).to(device)
         mask = torch.from_numpy(episode.mask[:, episode.context :]).to(device)
-        loss = composite_loss(logits, labels, mask, config.alpha)
+        loss = self._loss(logits, labels, mask)
         self._optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
@@ -224,6 +245,8 @@ class _Run:
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"weight.{name}"])
                 self._average[name].copy_(tensors[f"average.{name}"])
+                if f"step.{name}" not in tensors:  # frozen, or never used
+                    continue
                 state = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
                 self._optimiser.state[parameter] = {
                     key: value if key == "step" else value.to(parameter.device)

@@ -118,3 +118,52 @@ def test_a_recipe_is_read_and_its_mistakes_are_named(tmp_path):
     path.write_text("sources: [a]\nsteps: many\n")
     with pytest.raises(RecipeError, match=r"recipe\.yaml: steps: Input should be a valid integer"):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("loss", ["ce", "intra", "intra+inter"])
+def test_every_connector_and_loss_trains_by_its_recipe(tmp_path, folder, config, loss):
+    from dataclasses import replace
+
+    alone = replace(config.adapter, connector="cascaded", alone=True)
+    path = train(
+        replace(config, loss=loss, adapter=alone), folder.parent, tmp_path / "cache", tmp_path / "run"
+    )
+    assert checkpoint.load(path).network.adapter.config == alone
+
+
+def test_a_frozen_head_stays_the_one_it_came_from_even_when_the_run_is_taken_up_again(
+    tmp_path, folder, config
+):
+    from dataclasses import replace
+
+    root, cache = folder.parent, tmp_path / "cache"
+    first = train(config, root, cache, tmp_path / "first")
+    frozen = replace(config, head_from=str(first), freeze_head=True, seed=1)
+    train(replace(frozen, steps=3), root, cache, tmp_path / "second")
+    second = checkpoint.load(train(frozen, root, cache, tmp_path / "second")).network
+    start = checkpoint.load(first).network
+    for name, tensor in start.head.state_dict().items():
+        torch.testing.assert_close(second.head.state_dict()[name], tensor)
+    moved = [
+        n
+        for n, t in second.adapter.state_dict().items()
+        if not torch.allclose(t, start.adapter.state_dict()[n], atol=1e-6)
+    ]
+    assert moved
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"freeze_head": True}, "needs head_from"),
+        ({"head_from": "SHIPPED"}, "another shape"),
+    ],
+)
+def test_a_head_that_cannot_be_frozen_or_begun_with_is_told(tmp_path, folder, config, fields, complaint):
+    from dataclasses import replace
+    from importlib.resources import files
+
+    shipped = str(files("router.value") / "weights" / checkpoint.SHIPPED)
+    fields = {key: shipped if value == "SHIPPED" else value for key, value in fields.items()}
+    with pytest.raises(RecipeError, match=complaint):
+        train(replace(config, **fields), folder.parent, tmp_path / "cache", tmp_path / "run")
