@@ -13,21 +13,38 @@ ABILITIES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Prices:
-    """USD per million tokens. `cached_input` None: a cached prompt token costs as much as any other."""
+    """
+    USD per million tokens. A kind of token without a price of its own (None) costs as `input` or `output` does.
+
+    `cached_input` is for prompt tokens read from a provider's cache, `cache_write` for those written to it.
+    """
 
     input: float
     output: float
     cached_input: float | None = None
+    cache_write: float | None = None
+    reasoning: float | None = None
+    audio_input: float | None = None
+    audio_output: float | None = None
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one reply. `cached_tokens` are a part of `input_tokens`."""
+    """
+    Tokens of one reply. `estimated`: no upstream counted them, we did.
+
+    `cached_tokens`, `cache_write_tokens` and `audio_input_tokens` are parts of `input_tokens`; `reasoning_tokens` and
+    `audio_output_tokens` of `output_tokens`.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     estimated: bool = False
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import orjson
 
@@ -23,15 +23,42 @@ _ABILITY_KEYS: Final = (
     ("supports_audio_input", "audio"),
     ("supports_reasoning", "reasoning"),
 )
+_PRICE_KEYS: Final = (
+    ("cached_input", "cache_read_input_token_cost"),
+    ("cache_write", "cache_creation_input_token_cost"),
+    ("reasoning", "output_cost_per_reasoning_token"),
+    ("audio_input", "input_cost_per_audio_token"),
+    ("audio_output", "output_cost_per_audio_token"),
+)
 _WITH_LOGPROBS: Final = frozenset({"openai", "azure"})  # unless they reason; the map has no key for it
 
 
 def cost_usd(prices: Prices, usage: Usage) -> float:
-    """The price of one reply in USD; cached prompt tokens at their own rate."""
-    cached = min(usage.cached_tokens, usage.input_tokens)
-    cached_price = prices.input if prices.cached_input is None else prices.cached_input
-    fresh = usage.input_tokens - cached
-    return (fresh * prices.input + cached * cached_price + usage.output_tokens * prices.output) / 1e6
+    """
+    The price of one reply in USD, every kind of token at its own rate.
+
+    Providers report kinds that may overlap (cached audio, say): each token is charged once, as cached before written
+    before audio, as reasoning before audio.
+    """
+    rest = usage.input_tokens
+    cached = min(usage.cached_tokens, rest)
+    written = min(usage.cache_write_tokens, rest - cached)
+    heard = min(usage.audio_input_tokens, rest - cached - written)
+    thought = min(usage.reasoning_tokens, usage.output_tokens)
+    spoken = min(usage.audio_output_tokens, usage.output_tokens - thought)
+    return (
+        (rest - cached - written - heard) * prices.input
+        + cached * _or(prices.cached_input, prices.input)
+        + written * _or(prices.cache_write, prices.input)
+        + heard * _or(prices.audio_input, prices.input)
+        + (usage.output_tokens - thought - spoken) * prices.output
+        + thought * _or(prices.reasoning, prices.output)
+        + spoken * _or(prices.audio_output, prices.output)
+    ) / 1e6
+
+
+def _or(price: float | None, otherwise: float) -> float:
+    return otherwise if price is None else price
 
 
 def known_prices(target: str) -> Prices | None:
@@ -82,10 +109,8 @@ def _cost_map() -> Mapping[str, _Known]:
 
 def _read(entry: Mapping[str, Any]) -> _Known | None:
     per_input, per_output = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
-    if not isinstance(per_input, int | float) or not isinstance(per_output, int | float):
+    if not _is_number(per_input) or not _is_number(per_output):
         return None
-    per_cached = entry.get("cache_read_input_token_cost")
-    cached = _per_million(per_cached) if isinstance(per_cached, int | float) else None
     window = entry.get("max_input_tokens") or entry.get("max_tokens")
     provider = str(entry.get("litellm_provider", ""))
     abilities = {ability for key, ability in _ABILITY_KEYS if entry.get(key) is True}
@@ -95,10 +120,18 @@ def _read(entry: Mapping[str, Any]) -> _Known | None:
         abilities.add("logprobs")
     return _Known(
         provider=provider,
-        prices=Prices(_per_million(per_input), _per_million(per_output), cached),
+        prices=Prices(
+            _per_million(per_input),
+            _per_million(per_output),
+            **{name: _per_million(price) for name, key in _PRICE_KEYS if _is_number(price := entry.get(key))},
+        ),
         context_window=window if isinstance(window, int) else None,
         abilities=frozenset(abilities),
     )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _per_million(per_token: float) -> float:

@@ -150,17 +150,49 @@ class ReplyReader:
 
 
 def parse_usage(usage: Any) -> Usage | None:
-    """OpenAI's usage object as Usage; None when it is not one. Reads DeepSeek's cache counter too."""
+    """
+    OpenAI's usage object as Usage; None when it is not one.
+
+    Reads what providers say beside it too: DeepSeek's and Anthropic's cache counters, and a total that shows that
+    reasoning was counted apart from the completion (xAI, Gemini): it is part of the output then.
+    """
     if not isinstance(usage, dict):
         return None
     input_tokens, output_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if input_tokens is None and output_tokens is None:
         return None
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    if cached is None:
-        cached = _count(usage.get("prompt_cache_hit_tokens"))
-    return Usage(input_tokens or 0, output_tokens or 0, cached or 0)
+    said, written = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
+    reasoning = _count(written.get("reasoning_tokens")) or 0
+    read, out = input_tokens or 0, output_tokens or 0
+    if reasoning and _count(usage.get("total_tokens")) == read + out + reasoning:
+        out += reasoning
+    return Usage(
+        read,
+        out,
+        cached_tokens=_first(
+            said.get("cached_tokens"),
+            usage.get("prompt_cache_hit_tokens"),
+            usage.get("cache_read_input_tokens"),
+        ),
+        cache_write_tokens=_first(
+            said.get("cache_write_tokens"),
+            said.get("cache_creation_tokens"),
+            usage.get("cache_creation_input_tokens"),
+        ),
+        reasoning_tokens=reasoning,
+        audio_input_tokens=_first(said.get("audio_tokens")),
+        audio_output_tokens=_first(written.get("audio_tokens")),
+    )
+
+
+def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = usage.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _first(*counts: Any) -> int:
+    """The first of these that is a count; 0 without one."""
+    return next((count for each in counts if (count := _count(each)) is not None), 0)
 
 
 def _count(value: Any) -> int | None:

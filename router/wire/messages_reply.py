@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fleet.usage import parse_usage
-from router.features import estimated_tokens
+from router.tokens import estimated_tokens
 from router.wire.errors import anthropic_error
 from router.wire.parts import Stream, Unreadable, read_whole
 
@@ -175,8 +175,10 @@ def _usage(counted: object, input_guess: int, output_guess: int) -> dict[str, in
     if usage is None:
         return {"input_tokens": input_guess, "output_tokens": output_guess}
     cached = min(usage.cached_tokens, usage.input_tokens)
+    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
     return {
-        "input_tokens": usage.input_tokens - cached,
+        "input_tokens": usage.input_tokens - cached - written,
+        "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.output_tokens,
     }

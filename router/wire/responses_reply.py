@@ -215,14 +215,15 @@ def _status(finish_reason: str | None) -> tuple[str, dict[str, str] | None]:
 
 def _usage(counted: object) -> dict[str, Any] | None:
     usage = parse_usage(counted)
-    if usage is None or not isinstance(counted, dict):
+    if usage is None:
         return None
-    details = counted.get("completion_tokens_details")
-    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": reasoning if type(reasoning) is int else 0},
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }

@@ -246,6 +246,25 @@ def test_a_plain_reply_that_was_cut_is_not_understood():
         ({**USAGE, "prompt_tokens_details": None}, Usage(12, 3)),
         ({**USAGE, "prompt_tokens_details": {"cached_tokens": None}}, Usage(12, 3)),
         ({**USAGE, "prompt_cache_hit_tokens": 10}, Usage(12, 3, 10)),
+        ({**USAGE, "prompt_tokens_details": {"audio_tokens": 7}}, Usage(12, 3, audio_input_tokens=7)),
+        ({**USAGE, "prompt_tokens_details": {"cache_write_tokens": 5}}, Usage(12, 3, cache_write_tokens=5)),
+        (
+            {**USAGE, "cache_creation_input_tokens": 6, "cache_read_input_tokens": 2},
+            Usage(12, 3, 2, cache_write_tokens=6),
+        ),
+        (
+            {**USAGE, "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 1}},
+            Usage(12, 3, reasoning_tokens=2, audio_output_tokens=1),
+        ),
+        (  # OpenAI: reasoning is a part of the completion
+            {**USAGE, "total_tokens": 15, "completion_tokens_details": {"reasoning_tokens": 2}},
+            Usage(12, 3, reasoning_tokens=2),
+        ),
+        (  # xAI: it comes on top
+            {**USAGE, "total_tokens": 35, "completion_tokens_details": {"reasoning_tokens": 20}},
+            Usage(12, 23, reasoning_tokens=20),
+        ),
+        ({**USAGE, "completion_tokens_details": [1]}, Usage(12, 3)),
         ({**USAGE, "completion_tokens": -3}, Usage(12, 0)),
         ({**USAGE, "completion_tokens": True}, Usage(12, 0)),
         ({}, None),

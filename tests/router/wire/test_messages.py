@@ -308,7 +308,12 @@ def test_a_stream_is_told_in_anthropics_sequence_however_it_is_cut_up(size):
     ]
     assert events[0]["message"]["usage"]["input_tokens"] == 7
     assert events[-2]["delta"]["stop_reason"] == "tool_use"
-    assert events[-2]["usage"] == {"input_tokens": 6, "cache_read_input_tokens": 4, "output_tokens": 5}
+    assert events[-2]["usage"] == {
+        "input_tokens": 6,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 4,
+        "output_tokens": 5,
+    }
 
 
 def test_calls_that_all_count_zero_are_told_apart_by_their_ids():
