@@ -20,6 +20,7 @@ from router.value import structure
 from router.value.backbone import Backbone
 from router.value.heads.calibrate import read_calibrated
 from router.value.heads.icl import IclContext, stack
+from router.value.library import FromPairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ Context = IclContext
 KEPT_STACKS = 4  # fleets whose stacked contexts are kept: the current one, and some β or subsets beside it
 
 
-class V0:
+class V0(FromPairs[IclContext]):
     """
     The value model, ready to predict. Not thread-safe: give it a thread of its own.
 
@@ -86,21 +87,10 @@ class V0:
         return self.adapt(self.encode(texts), texts)
 
     @torch.inference_mode()
-    def fit_context(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> Context:
-        """
-        Read one policy's rows, embeddings (N, dim) and outcomes (N,) in [0, 1]; N may be 0.
-
-        The result holds keys and values and is what `value` takes, as often as one likes.
-        """
-        labels = np.asarray(labels, dtype=np.float32)
-        if embeddings.shape != (len(labels), self.dim):
-            raise ValueError(
-                f"embeddings {embeddings.shape} do not fit {len(labels)} labels of width {self.dim}"
-            )
-        if not np.all((labels >= 0) & (labels <= 1)):
-            raise ValueError("outcomes must lie in [0, 1]")
+    def _fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> Context:
         rows = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self._device)
-        return read_calibrated(self._network.head, rows, torch.from_numpy(labels).to(self._device))
+        outcomes = torch.from_numpy(np.asarray(labels, dtype=np.float32)).to(self._device)
+        return read_calibrated(self._network.head, rows, outcomes)
 
     @torch.inference_mode()
     def value(self, embeddings: NDArray[np.floating], contexts: Sequence[Context]) -> NDArray[np.float32]:
@@ -110,12 +100,6 @@ class V0:
             return np.zeros((len(queries), len(contexts)), dtype=np.float32)
         logits = self._network.head.value(queries, self._stacked(contexts))  # (M, B)
         return torch.sigmoid(logits).T.float().cpu().numpy()
-
-    def predict(self, context: Sequence[tuple[str, float]], prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Values (B,) of one policy on new prompts, from (prompt, outcome) pairs."""
-        texts = [text for text, _ in context]
-        labels = np.array([score for _, score in context], dtype=np.float32)
-        return self.value(self.embed(prompts), [self.fit_context(self.embed(texts), labels)])[:, 0]
 
     def _stacked(self, contexts: Sequence[Context]) -> Context:
         """The contexts side by side, kept while the same ones are asked for: stacking copies megabytes."""

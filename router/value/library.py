@@ -1,0 +1,91 @@
+"""V0 as a library: texts and outcomes in, values out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEXTS = 32  # embedded in one go
+
+ContextT = TypeVar("ContextT")
+Pairs = Sequence[tuple[str, float]]
+
+
+class FromPairs(ABC, Generic[ContextT]):
+    """What every V0 offers, whatever its head: contexts from (prompt, score) pairs or from rows, and values."""
+
+    dim: int
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """What V0 sees in each text: (B, dim)."""
+
+    @abstractmethod
+    def _fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> ContextT:
+        """Read checked rows (N, dim) and labels (N,)."""
+
+    @abstractmethod
+    def value(self, embeddings: NDArray[np.floating], contexts: Sequence[ContextT]) -> NDArray[np.float32]:
+        """Predicted success of every policy on every prompt: (B, M)."""
+
+    def fit_context(
+        self, rows: Pairs | NDArray[np.floating], labels: NDArray[np.floating] | None = None
+    ) -> ContextT:
+        """
+        Read what one policy did: (prompt, score) pairs, or embeddings (N, dim) with labels (N,); N may be 0.
+
+        Scores lie in [0, 1]. The result holds what the head computed and is what `value` and `predict` take, as often
+        as one likes. Raises ValueError.
+        """
+        if labels is None:
+            embeddings, labels = self._rows(rows)
+        else:
+            embeddings = np.asarray(rows)
+        labels = np.asarray(labels, dtype=np.float32)
+        if embeddings.shape != (len(labels), self.dim):
+            raise ValueError(
+                f"embeddings {embeddings.shape} do not fit {len(labels)} labels of width {self.dim}"
+            )
+        if not np.all((labels >= 0) & (labels <= 1)):
+            raise ValueError("outcomes must lie in [0, 1]")
+        return self._fit(embeddings, labels)
+
+    def predict(self, context: Pairs | ContextT, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """
+        Values (B,) of one policy on new prompts: its chances of success, in [0, 1].
+
+        `context` is (prompt, score) pairs, or what `fit_context` made of them. Raises ValueError.
+        """
+        _check_texts(prompts, "prompts")
+        fitted = self.fit_context(context) if isinstance(context, Sequence) else context
+        return self.value(self.embed_all(prompts), [fitted])[:, 0]
+
+    def embed_all(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`embed` for any number of texts, a few of about one length at a time: (B, dim)."""
+        embeddings = np.zeros((len(texts), self.dim), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), TEXTS):
+            part = order[start : start + TEXTS]
+            embeddings[part] = self.embed([texts[i] for i in part])
+        return embeddings
+
+    def _rows(self, pairs: Pairs | NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        for number, pair in enumerate(pairs):
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):
+                raise ValueError(f"context[{number}] should be (prompt, score), not {type(pair).__name__}")
+        labels = np.array([score for _, score in pairs], dtype=np.float32)
+        return self.embed_all([text for text, _ in pairs]), labels
+
+
+def _check_texts(texts: Sequence[str], name: str) -> None:
+    if isinstance(texts, str):
+        raise ValueError(f"{name} should be a list of texts, not one text")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"{name}[{number}] should be a text, not {type(text).__name__}")
