@@ -203,6 +203,11 @@ def convert(checkpoint: Path, backbone: Path, out: Path, source: str = "a local 
     return out
 
 
+def holds_backbone(checkpoint: Path) -> bool:
+    """Whether a checkpoint carries the backbone's weights too. Raises `PaperError`."""
+    return any(name.startswith(f"{BACKBONE}.") for name in _training_state(checkpoint)[0])
+
+
 def _training_state(checkpoint: Path) -> tuple[Tensors, Mapping[str, Any]]:
     """The model's tensors, without a `module.` before their names, and the arguments of the training."""
     try:
