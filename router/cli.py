@@ -81,6 +81,10 @@ def check(config: Config = ROUTER_YAML) -> None:
     if reading.settings is None:
         raise typer.Exit(2)
     typer.echo(f"{config} is valid: {len(reading.models)} models, beta {reading.settings.beta:g}")
+    if reading.settings.value.tabpfn is not None:
+        from router.value_settings import tabpfn_terms
+
+        typer.echo(tabpfn_terms(reading.settings.value.tabpfn))
 
 
 @app.command()

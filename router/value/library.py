@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from router.value.backbone import TokenStates
+
 TEXTS = 32  # embedded in one go
 
 ContextT = TypeVar("ContextT")
@@ -18,9 +20,22 @@ Pairs = Sequence[tuple[str, float]]
 
 
 class FromPairs(ABC, Generic[ContextT]):
-    """What every V0 offers, whatever its head: contexts from (prompt, score) pairs or from rows, and values."""
+    """
+    What every V0 offers, whatever its head: contexts from (prompt, score) pairs or from rows, and values.
 
+    `version` names backbone and adapter: embeddings of another version mean something else.
+    """
+
+    version: str
     dim: int
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> TokenStates:
+        """The backbone alone: token states of a batch."""
+
+    @abstractmethod
+    def adapt(self, encoded: TokenStates, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The adapter alone: token states to embeddings (B, dim)."""
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

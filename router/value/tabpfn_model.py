@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from router.value.backbone import TokenStates
+    from router.value_settings import TabpfnSettings
 
 
 class Embedder(Protocol):
@@ -102,6 +103,22 @@ class TabpfnV0(FromPairs[TabpfnContext]):
             weights, embedder.dim, estimators=estimators, labels=labels, cache_bytes=cache_bytes
         )
         return cls(embedder, head)
+
+    @classmethod
+    def of(
+        cls, settings: TabpfnSettings, adapter: Path | None, backbone: str | None, device: str
+    ) -> TabpfnV0:
+        """As router.yaml says. Raises what `load` raises."""
+        return cls.load(
+            settings.weights,
+            adapter,
+            backbone,
+            device,
+            accept_licence=settings.accept_licence,
+            estimators=settings.estimators,
+            labels=settings.labels,
+            cache_bytes=settings.cache_bytes,
+        )
 
     def encode(self, texts: Sequence[str]) -> TokenStates:
         """The backbone alone: token states of a batch."""
