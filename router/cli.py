@@ -178,7 +178,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Where picture and numbers go.")] = Path("out/demo"),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
 ) -> None:
-    """The whole story on a SIMULATED fleet: profile, route, frontier, feedback, a sixth model."""
+    """The whole story on five tiny language models: profile, route, frontier, feedback, a sixth model."""
     from router.demo.command import run
 
     raise typer.Exit(run(out, seed=seed, quick=quick, serve=serve, port=port))
