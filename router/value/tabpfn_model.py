@@ -13,14 +13,8 @@ import torch
 
 from router.value import structure
 from router.value.backbone import MINILM, Backbone
-from router.value.heads.tabpfn import (
-    CACHE_BYTES,
-    ESTIMATORS,
-    Labels,
-    TabpfnContext,
-    TabpfnHead,
-    TabpfnWeights,
-)
+from router.value.heads.tabpfn import CACHE_BYTES, ESTIMATORS, Labels, TabpfnContext, TabpfnHead
+from router.value.heads.tabpfn_weights import TabpfnWeights
 from router.value.library import FromPairs
 from router.value.paper import AdapterFolder
 
