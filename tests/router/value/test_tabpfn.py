@@ -144,6 +144,17 @@ def test_a_file_that_is_no_checkpoint_is_told(tmp_path):
         TabpfnWeights.load(path)
 
 
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save({"state_dict": Trap(), "config": {}}, tmp_path / "trap.ckpt")
+    with pytest.raises(TabpfnError, match="not a TabPFN checkpoint"):
+        TabpfnWeights.load(tmp_path / "trap.ckpt")
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("labels", ["levels", "hard"])
 def test_contexts_that_tell_nothing_apart_have_a_shrunk_mean(weights, labels):
     head = TabpfnHead(weights, 4, labels=labels)
