@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure the 
 # what `sweep` and `cold-start` are both told
 Data = Annotated[
     list[str] | None,
-    typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: generated."),
+    typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: nano."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")]
 Routers = Annotated[str | None, typer.Option(help="Names or patterns, with commas: v0-*,umr. Default: all.")]
@@ -249,7 +249,7 @@ def generate(
     tasks: int = typer.Option(2_000, min=1, help="Prompts; every simulated model answers each."),
     seed: int = typer.Option(0, help="The same seed makes the same dataset."),
 ) -> None:
-    """Make the demo's procedural tasks, answered by the simulated fleet: needs no connection."""
+    """Make a dataset of SIMULATED models: our tasks, answered by scripts. For tests; `nano` has real ones."""
     from benchmarks.datasets.commands import make
 
     make(out, tasks, seed)
