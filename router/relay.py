@@ -98,7 +98,6 @@ class Relay:
             yield b"\n\ndata: " + cut.body() + b"\n\n"  # blank lines first: half an event may have gone out
         else:
             yield (await self.last_words() if self.last_words else b"") + DONE
-            await self._drain()
 
     def failed(self, error: UpstreamError) -> None:
         """What came says that the upstream is unwell."""
@@ -107,6 +106,8 @@ class Relay:
 
     async def aclose(self) -> None:
         """Let the upstream go, cancelling it if it is not finished."""
+        if self.reader.saw_done and not self._ended:
+            await self._drain()
         await self._reply.aclose()
 
     async def _drain(self) -> None:

@@ -51,33 +51,22 @@ class Till:
 
     def enter(self, call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Call:
         """
-        Let the request in, and return it with what its key says: models, bounds of β, what is left to spend.
+        Let the request in, and return it with what its key says (`with_terms`).
 
         Raises `RateLimited`, `QuotaSpent` or `ModelNotAllowed`.
         """
         admission = self._admission
         if admission is None:
             return call
-        models = self._gateway.fleet.models
-        if call.model in models:
+        if call.model in self._gateway.fleet.models:
             admission.allow(call.model)
         admission.enter()
-        limits = admission.limits
-        rule = Rule(PARTY, allow=admission.allowed(models), left_usd=admission.left_usd())
-        paced = admission.paced_beta() if self._gateway.settings.combine == "separate" else None
-        if limits.cache_ttl_s is not None:
+        if admission.limits.cache_ttl_s is not None:
             said = next((value for name, value in headers if name == b"cache-control"), b"").lower()
             if b"no-store" not in said:
                 self._cache_key = key_of(admission.key_id, call)
             self._looked_up = b"no-cache" not in said
-        return replace(
-            call,
-            rules=(*call.rules, rule),
-            beta=None if call.beta is None else limits.bounded(call.beta),
-            beta_bounds=(limits.beta_min, limits.beta_max),
-            paced_beta=paced,
-            keep=self._cache_key is not None,
-        )
+        return replace(with_terms(call, admission, self._gateway), keep=self._cache_key is not None)
 
     async def remembered(self, call: Call) -> tuple[Routed, Relay] | None:
         """The reply that the cache has for this request, with the decision that says so."""
@@ -160,3 +149,16 @@ class Till:
         """Whatever its end: the request is no longer under way."""
         if self._admission is not None:
             self._admission.leave()
+
+
+def with_terms(call: Call, admission: Admission, gateway: Gateway) -> Call:
+    """A call with what its key says: the models it may ask, the bounds of β, the paced β, what is left to spend."""
+    limits = admission.limits
+    rule = Rule(PARTY, allow=admission.allowed(gateway.fleet.models), left_usd=admission.left_usd())
+    return replace(
+        call,
+        rules=(*call.rules, rule),
+        beta=None if call.beta is None else limits.bounded(call.beta),
+        beta_bounds=(limits.beta_min, limits.beta_max),
+        paced_beta=admission.paced_beta() if gateway.settings.combine == "separate" else None,
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from router.keys.limits import Limits
 from router.store.keys import add_key, spent_by_day
-from tests.router.fakes import Fails, Says, model
+from tests.router.fakes import Fails, Says, Scripted, model
 from tests.router.running import ASK, events
 
 
@@ -56,17 +56,19 @@ async def test_rates_and_budgets_are_told_as_openais_sdk_expects(start, serve, s
 
 
 async def test_a_streams_cost_is_in_its_usage_chunk(serve):
-    async with serve({"middle": Says("one two", usage=None)}) as (url, _):
-        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
-            last = {}
-            for name in ("weak", "middle"):
-                stream = await client.chat.completions.create(
-                    model=name, messages=ASK, stream=True, stream_options={"include_usage": True}
-                )
-                chunks = [chunk async for chunk in stream]
-                assert [chunk.usage for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
-                assert chunks[-1].choices == []
-                last[name] = chunks[-1].usage
+    last = {}
+    async with (
+        serve({"middle": Says("one two", usage=None)}) as (url, _),
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client,
+    ):
+        for name in ("weak", "middle"):
+            stream = await client.chat.completions.create(
+                model=name, messages=ASK, stream=True, stream_options={"include_usage": True}
+            )
+            chunks = [chunk async for chunk in stream]
+            assert [chunk.usage for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+            assert chunks[-1].choices == []
+            last[name] = chunks[-1].usage
     assert last["weak"].prompt_tokens == 10
     assert last["weak"].cost_usd == pytest.approx(15e-6)
     assert not hasattr(last["weak"], "estimated")
@@ -191,6 +193,40 @@ async def test_auto_chooses_among_the_keys_models_and_named_ones_are_refused(sta
     assert (named.status_code, named.json()["error"]["code"]) == (403, "model_not_allowed")
     [strong] = [each for each in explained.candidates if each.model == "strong"]
     assert strong.excluded == "is not among the models of the key"
+
+
+async def test_explain_shows_a_key_its_own_choice(start):
+    async with start(beta=1.0) as running:
+        await running.teach(strong=1, middle=0.5, weak=0)
+        headers = key(running, deny=("strong",), beta_max=0.9)
+        told = await running.http.post(
+            "/v1/router/explain", json={"model": "auto", "messages": ASK}, headers=headers
+        )
+    assert (told.json()["chosen"], told.json()["beta"]) == ("middle", 0.9)
+
+
+async def test_a_stream_ends_with_done_also_where_its_upstream_keeps_the_connection_open(start):
+    class Lingering(Scripted):
+        async def chat(self, model, body):
+            reply = await super().chat(model, body)
+            content = reply.content
+
+            async def lingering():
+                async for chunk in content:
+                    yield chunk
+                await asyncio.sleep(60)
+
+            reply.content = lingering()
+            return reply
+
+    async with start({"weak": Says("one two")}) as running:
+        upstream = Lingering(running.upstream.script)
+        running.gateway.fleet._upstreams["openai_compatible"] = upstream
+        reply = await asyncio.wait_for(running.chat("weak", stream=True), 30)
+        row = await running.decision(reply.headers["x-router-decision"])
+    assert events(reply)[-1] == "[DONE]"
+    assert (row.status, row.output_tokens) == (200, 5)
+    assert "weak" in upstream.closed_at
 
 
 async def test_beta_is_kept_within_the_keys_bounds_wherever_it_comes_from(start):
