@@ -241,6 +241,7 @@ def ablate(
     study: Annotated[str, typer.Option("--study", help="connectors, losses, head or all.")] = "all",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of every cell.")] = 3,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps of a run.")] = 200,
+    prompts: Annotated[int, typer.Option("--prompts", min=1, help="At most this many of the source.")] = 5000,
     cache: Annotated[Path, typer.Option("--cache", help="Token states, computed once.")] = Path(
         ".cache/states"
     ),
@@ -249,7 +250,7 @@ def ablate(
     from router.value.ablation import AblationConfig
     from router.value.paper_commands import run_ablation
 
-    run_ablation(data, out, cache, protocol, study, seeds, AblationConfig(steps=steps, prior_steps=steps))
+    run_ablation(data, out, cache, protocol, study, seeds, AblationConfig(steps, steps, prompts))
 
 
 def _settings(config: Path) -> Settings:

@@ -87,8 +87,9 @@ class AblationConfig:
 
     steps: int = 200
     prior_steps: int = 200
-    context: int = 128  # rows of a training task's context; trials have up to 256
-    queries: int = 32
+    most_prompts: int = 5000  # of the source
+    context: int = 64  # rows of a training task's context; trials have up to 256
+    queries: int = 24
     tasks: int = 2  # policies of a step
     learning_rate: float = 2e-3
     weight_decay: float = 0.01

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -69,7 +68,7 @@ def run_ablation(
         protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
         studies = _names(study, "all", get_args(Study), "--study")
         torch.set_num_threads(1)  # the tensors are small: more threads only wait for one another
-        corpus = _corpus(data, cache, Backbone.load(device="cpu"))
+        corpus = _corpus(data, cache, Backbone.load(device="cpu"), budget.most_prompts)
         with Progress() as progress:
             bar = progress.add_task("ablate", total=None)
             for done, total, name in ablate(data, corpus, out, budget, range(seeds), protocols, studies):
@@ -131,8 +130,8 @@ def _values(checkpoint: Checkpoint, corpus: Corpus, trials: Sequence[Trial]) -> 
     return found | {name: value_plainly(predictor, corpus, trials) for name, predictor in PLAIN.items()}
 
 
-def _corpus(folder: Path, cache: Path, backbone: Backbone) -> Corpus:
-    config = replace(TrainConfig(sources=(folder.name,)), most_prompts=10**9)
+def _corpus(folder: Path, cache: Path, backbone: Backbone, most_prompts: int = 10**9) -> Corpus:
+    config = TrainConfig(sources=(folder.name,), most_prompts=most_prompts)
     return load_corpus(folder, config, backbone, cache)[0]
 
 
