@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CONTEXTS = (32, 64, 128, 256, 512, 1024)
 SEEDS = (0, 1, 2)
 MOST_MODELS = 12  # of a source that was left out whole
-PREDICTORS = ("v0", "ridge", "knn", "mean")
+PREDICTORS = ("v0", "v0-fleet", "ridge", "knn", "mean")
 TITLES = {
     "auc": "Intra-context AUC (higher is better)",
     "pairwise": "Pairwise accuracy, soft, ties lost (higher is better)",

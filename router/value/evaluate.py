@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from router.value.heads.calibrate import read_calibrated
 from router.value.metrics import auc, calibration_mse, expected_calibration_error, pairwise_accuracy
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = (4, 8, 16, 32, 64, 128)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RIVALS = 11  # other models whose outcomes on the same prompts V0 reads as well, where it reads a fleet
 METRICS = {
     "auc": auc,
     "pairwise": pairwise_accuracy,
@@ -85,9 +85,11 @@ def evaluate(
                 seen, asked = rows[:size], rows[-min(most_queries, len(rows) - size) :]
                 if len(rows) < size + 24:
                     continue
-                r = torch.from_numpy(labels[seen])
-                context = read_calibrated(network.head, embeddings[seen], r)
-                values = {"v0": torch.sigmoid(network.head.value(embeddings[asked], context))[0].numpy()}
+                fleet = _fleet(corpus.source.scores[prompts[seen]], model, seed)
+                values = {
+                    "v0": _values(network, embeddings, seen, asked, fleet[:1]),
+                    "v0-fleet": _values(network, embeddings, seen, asked, fleet),
+                }
                 if baselines:
                     x, q = corpus.pooled[prompts[seen]], corpus.pooled[prompts[asked]]
                     values["mean"] = np.full(len(asked), labels[seen].mean(), dtype=np.float32)
@@ -98,6 +100,27 @@ def evaluate(
                     found = {key: metric(predicted, labels[asked]) for key, metric in METRICS.items()}
                     scores.append(Score(corpus.source.name, name, predictor, size, seed, found))
     return scores
+
+
+def _fleet(scores: Floats, model: int, seed: int) -> Floats:
+    """Outcomes (B, N) of a model, first, and of up to `RIVALS` others that answered the same prompts; NaN where not."""
+    answered = np.isfinite(scores).mean(0) > 0.5
+    answered[model] = False
+    others = np.random.default_rng([seed, model, 1]).permutation(np.flatnonzero(answered))[:RIVALS]
+    return scores[:, [model, *others]].T
+
+
+def _values(
+    network: ValueNetwork,
+    embeddings: torch.Tensor,
+    seen: NDArray[np.intp],
+    asked: NDArray[np.intp],
+    fleet: Floats,
+) -> Floats:
+    """Values of the first model of a fleet on `asked`, from the fleet's outcomes (B, N) on `seen`."""
+    labels, mask = torch.from_numpy(np.nan_to_num(fleet)), torch.from_numpy(np.isfinite(fleet))
+    context = network.head.read(embeddings[seen], labels, mask, together=len(fleet) > 1)
+    return torch.sigmoid(network.head.value(embeddings[asked], context))[0].numpy()
 
 
 def knn(x: Floats, labels: Floats, queries: Floats) -> Floats:
