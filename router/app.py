@@ -110,7 +110,7 @@ async def _load(settings: Settings, scorer: Scorer | None, fleet: Fleet, engine:
         from router.value.batcher import Scorer  # imports torch when it loads
 
         value = settings.value
-        scorer = await Scorer.load(value.weights, value.backbone, value.device)
+        scorer = await Scorer.load(value.weights, value.backbone, value.device, value.tabpfn)
     contexts = Contexts(engine, scorer, fleet.models, context_size=settings.context_size)
     await contexts.start()
     contexts.follow(fleet.models)  # the fleet may have changed meanwhile

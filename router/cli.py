@@ -9,6 +9,7 @@ import typer
 
 from router.decision_commands import decisions, tail
 from router.nano_commands import nano
+from router.pull import pull
 from router.store import commands as store_commands
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app.add_typer(store_commands.keys, name="keys")
 app.add_typer(nano, name="fleet")
 app.command("contexts")(store_commands.contexts)
 app.command("decisions")(decisions)
+app.command("pull")(pull)
 app.command("tail")(tail)
 
 
@@ -79,6 +81,10 @@ def check(config: Config = ROUTER_YAML) -> None:
     if reading.settings is None:
         raise typer.Exit(2)
     typer.echo(f"{config} is valid: {len(reading.models)} models, beta {reading.settings.beta:g}")
+    if reading.settings.value.tabpfn is not None:
+        from router.value_settings import tabpfn_terms
+
+        typer.echo(tabpfn_terms(reading.settings.value.tabpfn))
 
 
 @app.command()

@@ -31,6 +31,7 @@ from router.config_schema import (
     suggest,
     visible_name,
 )
+from router.value_settings import TabpfnSettings, tabpfn_problems, tabpfn_settings
 from router.yaml_tree import Problem
 
 if TYPE_CHECKING:
@@ -76,11 +77,12 @@ class StoreSettings:
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """V0's weights (None: those in the package), backbone (None: the weights' own) and device."""
+    """V0's weights (None: those in the package), backbone (None: the weights' own), device and head."""
 
     weights: Path | None
     backbone: str | None
     device: Literal["auto", "cpu", "cuda"]
+    tabpfn: TabpfnSettings | None = None  # None: the head is ours
 
 
 @dataclass(frozen=True)
@@ -311,7 +313,7 @@ class _Reader:
         weights, backbone = sound.get("weights"), sound.get("backbone")
         if weights is not None:
             weights = self._path.parent / Path(weights).expanduser()
-            if not weights.is_file():
+            if not weights.exists():
                 self._add(("value", "weights"), f"value.weights: there is no file {weights}")
             elif not os.access(weights, os.R_OK):
                 self._add(("value", "weights"), f"value.weights: {weights} cannot be read")
@@ -319,7 +321,16 @@ class _Reader:
             backbone = str(self._path.parent / Path(backbone).expanduser())
             if not Path(backbone).is_dir():
                 self._add(("value", "backbone"), f"value.backbone: there is no folder {backbone}")
-        return ValueSettings(weights, backbone, section.device) if section else None
+        return ValueSettings(weights, backbone, section.device, self._tabpfn(section)) if section else None
+
+    def _tabpfn(self, section: ValueSection) -> TabpfnSettings | None:
+        """What the file says about TabPFN; None where it is not the head, or after saying what is wrong."""
+        if section.head != "tabpfn":
+            return None
+        problems = list(tabpfn_problems(section, self._path.parent))
+        for location, message in problems:
+            self._add(("value", *location), message)
+        return None if problems else tabpfn_settings(section.tabpfn, self._path.parent)
 
 
 def _known_abilities(target: str) -> frozenset[str]:

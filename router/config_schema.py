@@ -110,12 +110,32 @@ class StoreSection(Section):
     store_prompts: bool = False
 
 
+class TabpfnSection(Section):
+    """TabPFN for a head: its weights, the licence that is accepted for them, and how they are used."""
+
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    accept_licence: (
+        Literal[
+            "tabpfn-v2.5-non-commercial",
+            "tabpfn-v2.6-non-commercial",
+            "tabpfn-v3-non-commercial",
+            "tabpfn-v3.5-non-commercial",
+        ]
+        | None
+    ) = None
+    estimators: Annotated[int, Field(ge=1, le=32)] = 4
+    labels: Literal["levels", "hard"] = "levels"
+    cache_gb: Annotated[float, Field(gt=0)] = 8
+
+
 class ValueSection(Section):
     """Which V0 predicts, and on what."""
 
+    head: Literal["icl", "tabpfn"] = "icl"
     weights: Annotated[str, Field(min_length=1)] | None = None
     backbone: Annotated[str, Field(min_length=1)] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    tabpfn: TabpfnSection | None = None
 
 
 class TimeoutsSection(Section):

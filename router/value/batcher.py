@@ -19,10 +19,12 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
     from numpy.typing import NDArray
 
-    from router.value.model import V0, Context
+    from router.value.library import FromPairs
+    from router.value_settings import TabpfnSettings
 
 MOST_TOGETHER = 32  # requests in one pass
 REMEMBERED = 2048  # embeddings kept by text; probes come once per model, explain before chat
@@ -40,14 +42,14 @@ class Scored:
 @dataclass(frozen=True)
 class _Job:
     text: str
-    contexts: tuple[Context, ...]
+    contexts: tuple[Any, ...]
     future: asyncio.Future[Scored]
 
 
 class Scorer:
     """Scores prompts against contexts. Build it inside a running event loop."""
 
-    def __init__(self, value_model: V0) -> None:
+    def __init__(self, value_model: FromPairs[Any]) -> None:
         self._value_model = value_model
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="v0-score")
         self._fit_pool = ThreadPoolExecutor(1, thread_name_prefix="v0-fit")
@@ -58,16 +60,24 @@ class Scorer:
         self.dim = value_model.dim
 
     @classmethod
-    async def load(cls, weights: Path | None, backbone: str | None, device: str) -> Scorer:
-        """Load V0 in a thread and warm it up; takes seconds, blocks nothing."""
+    async def load(
+        cls, weights: Path | None, backbone: str | None, device: str, tabpfn: TabpfnSettings | None = None
+    ) -> Scorer:
+        """Load V0, with its own head or TabPFN, in a thread and warm it up; takes seconds, blocks nothing."""
 
-        def work() -> V0:
+        def work() -> FromPairs[Any]:
             import torch
 
-            from router.value.model import V0
-
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
-            value_model = V0.load(weights, backbone, device)
+            value_model: FromPairs[Any]
+            if tabpfn is None:
+                from router.value.model import V0
+
+                value_model = V0.load(weights, backbone, device)
+            else:
+                from router.value.tabpfn_model import TabpfnV0
+
+                value_model = TabpfnV0.of(tabpfn, weights, backbone, device)
             value_model.embed(["warm up"])
             return value_model
 
@@ -77,7 +87,7 @@ class Scorer:
         """V0's embedding (dim,) of a text."""
         return (await self.score(text, ())).embedding
 
-    async def score(self, text: str, contexts: Sequence[Context]) -> Scored:
+    async def score(self, text: str, contexts: Sequence[Any]) -> Scored:
         """Value a prompt against every context, together with whoever asks at the same time."""
         future: asyncio.Future[Scored] = asyncio.get_running_loop().create_future()
         self._pending.append(_Job(text, tuple(contexts), future))
@@ -88,16 +98,16 @@ class Scorer:
         self,
         embeddings: NDArray[np.floating],
         labels: NDArray[np.floating],
-        beside: Context | None = None,
-    ) -> Context:
+        beside: Any = None,
+    ) -> Any:
         """Read a context's rows (N, dim) and labels (N,), beside a fleet that was read together."""
         loop = asyncio.get_running_loop()
         fit = self._value_model.fit_context
-        return await loop.run_in_executor(self._fit_pool, fit, embeddings, labels, beside)
+        return await loop.run_in_executor(self._fit_pool, lambda: fit(embeddings, labels, beside))
 
     async def fit_fleet(
         self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
-    ) -> list[Context]:
+    ) -> list[Any]:
         """Read the rows and labels of a whole fleet together."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._fit_pool, self._value_model.fit_fleet, histories)
@@ -107,7 +117,7 @@ class Scorer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._value_model.embed, texts)
 
-    async def value_many(self, embeddings: NDArray[np.floating], context: Context) -> NDArray[np.float32]:
+    async def value_many(self, embeddings: NDArray[np.floating], context: Any) -> NDArray[np.float32]:
         """Values (N,) of one context's policy, from embeddings (N, dim), in one pass of its own."""
         loop = asyncio.get_running_loop()
         values = await loop.run_in_executor(self._pool, self._value_model.value, embeddings, (context,))

@@ -74,12 +74,19 @@ def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
 
 def load(path: Path | None = None) -> Checkpoint:
     """
-    Read a checkpoint, by default the one in the package.
+    Read a checkpoint, a file or a folder that holds one; by default the one in the package.
 
     Raises `CheckpointError` on a foreign file, a missing tensor or one too many.
     """
     with nullcontext(path) if path else as_file(files("router.value") / "weights" / SHIPPED) as file:
-        return _load(file)
+        return _load(_only(file) if file.is_dir() else file)
+
+
+def _only(folder: Path) -> Path:
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) != 1:
+        raise CheckpointError(f"{folder} should hold one .safetensors file, and holds {len(found)}")
+    return found[0]
 
 
 def _load(path: Path) -> Checkpoint:

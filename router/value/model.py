@@ -19,6 +19,7 @@ from router.value import checkpoint as checkpoints
 from router.value import structure
 from router.value.backbone import Backbone
 from router.value.heads.icl import IclContext, split, stack
+from router.value.library import FromPairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ COMMON_PROMPTS = 2048  # at most, that a fleet's common part is read from: those
 KEPT_STACKS = 4  # fleets whose stacked contexts are kept: the current one, and some β or subsets beside it
 
 
-class V0:
+class V0(FromPairs[IclContext]):
     """
     The value model, ready to predict. Not thread-safe: give it a thread of its own.
 
@@ -90,30 +91,19 @@ class V0:
         return self.adapt(self.encode(texts), texts)
 
     @torch.inference_mode()
-    def fit_context(
+    def _fit(
         self, embeddings: NDArray[np.floating], labels: NDArray[np.floating], beside: Context | None = None
     ) -> Context:
-        """
-        Read one policy's rows, embeddings (N, dim) and outcomes (N,) in [0, 1]; N may be 0.
-
-        `beside` is a context of a fleet that was read together: what that fleet knows of prompts is used here too.
-        The result is what `value` takes, as often as one likes.
-        """
-        rows, outcomes = self._checked(embeddings, labels)
+        rows, outcomes = self._on_device(embeddings, labels)
         return self._network.head.read(rows, outcomes, common=None if beside is None else beside.common)
 
     @torch.inference_mode()
-    def fit_fleet(
+    def _fit_fleet(
         self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
     ) -> list[Context]:
-        """
-        Read the rows of a whole fleet together, one pair of embeddings (N, dim) and outcomes (N,) for each policy.
-
-        What a prompt is to all policies is told apart from what it is to one: prompts that several answered say more.
-        """
-        checked = [self._checked(embeddings, labels) for embeddings, labels in histories]
+        checked = [self._on_device(embeddings, labels) for embeddings, labels in histories]
         if sum(len(rows) > 0 for rows, _ in checked) < 2:  # a fleet of one has nothing in common
-            return [self.fit_context(*history) for history in histories]
+            return [self._fit(*history) for history in histories]
         keys = [[row.tobytes() for row in rows.cpu().numpy()] for rows, _ in checked]
         counts = Counter(key for each in keys for key in set(each))
         column = {key: i for i, (key, _) in enumerate(counts.most_common(COMMON_PROMPTS))}
@@ -139,19 +129,15 @@ class V0:
         }
         return [contexts[policy] for policy in range(len(checked))]
 
-    def _checked(
+    def _on_device(
         self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows (N, dim) and outcomes (1, N) on the device."""
-        outcomes = np.asarray(labels, dtype=np.float32)
-        if embeddings.shape != (len(outcomes), self.dim):
-            raise ValueError(
-                f"embeddings {embeddings.shape} do not fit {len(outcomes)} labels of width {self.dim}"
-            )
-        if not np.all((outcomes >= 0) & (outcomes <= 1)):
-            raise ValueError("outcomes must lie in [0, 1]")
-        rows = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self._device)
-        return rows, torch.from_numpy(outcomes).to(self._device).unsqueeze(0)
+        """Rows (N, dim) and outcomes (1, N)."""
+        rows, outcomes = (
+            torch.from_numpy(np.asarray(each, dtype=np.float32)).to(self._device)
+            for each in (embeddings, labels)
+        )
+        return rows, outcomes.unsqueeze(0)
 
     @torch.inference_mode()
     def value(self, embeddings: NDArray[np.floating], contexts: Sequence[Context]) -> NDArray[np.float32]:
@@ -163,12 +149,6 @@ class V0:
         for members, together in self._stacked(contexts):
             logits[members] = self._network.head.value(queries, together)
         return torch.sigmoid(logits).T.float().cpu().numpy()
-
-    def predict(self, context: Sequence[tuple[str, float]], prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Values (B,) of one policy on new prompts, from (prompt, outcome) pairs."""
-        texts = [text for text, _ in context]
-        labels = np.array([score for _, score in context], dtype=np.float32)
-        return self.value(self.embed(prompts), [self.fit_context(self.embed(texts), labels)])[:, 0]
 
     def _stacked(self, contexts: Sequence[Context]) -> list[tuple[list[int], Context]]:
         """

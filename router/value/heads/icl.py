@@ -246,7 +246,7 @@ class IclHead(nn.Module):
         """Logits (B, M) of queries (M, D) against every context."""
         rows = self.look(embeddings)
         common = context.share.unsqueeze(1) * self.value_common(rows, context.common)
-        return self.logits(context.level.unsqueeze(1) + common + self._apply(rows, context.own))
+        return self.logits(context.level.unsqueeze(1) + common + self._foretell(rows, context.own))
 
     def logits(self, values: torch.Tensor) -> torch.Tensor:
         """Values, which closed forms may put beyond [0, 1], to logits."""
@@ -254,7 +254,7 @@ class IclHead(nn.Module):
 
     def value_common(self, rows: Rows, common: Common) -> torch.Tensor:
         """The common part (N,), foretold."""
-        return self._apply(rows, common.part)[0] + common.slope * rows.difficulty
+        return self._foretell(rows, common.part)[0] + common.slope * rows.difficulty
 
     def _begin(
         self,
@@ -292,7 +292,7 @@ class IclHead(nn.Module):
         linear = (ridges * blend[:, :count, None]).sum(1)
         return Part(linear, blend[:, count:-1], rows.places, targets, weights)
 
-    def _apply(self, rows: Rows, part: Part) -> torch.Tensor:
+    def _foretell(self, rows: Rows, part: Part) -> torch.Tensor:
         fitted = part.linear[:, :-1] @ rows.features.T + part.linear[:, -1:]  # (B, M)
         if part.targets.shape[1] == 0:
             return fitted
