@@ -257,4 +257,7 @@ def collect(
 
     source = Source(tasks, split, families, seed)
     limits = samples, temperature, max_tokens, sampling_seed, concurrency, cap_usd
-    raise typer.Exit(run(Options(fleet, source, out, models, *limits, yes)))
+    raise typer.Exit(run(Options(fleet, source, out, models, *limits, yes, samples_per_call)))
+    samples_per_call: Annotated[
+        int, typer.Option(min=1, help="Samples that one call asks for by `n`, where the models know it.")
+    ] = 1,

@@ -10,7 +10,7 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -48,8 +48,9 @@ class Plan:
     sampling_seed: int | None = None  # of the first sample; the others count up
     concurrency: int = 8  # calls at once, of each model
     cap_usd: float | None = None
+    per_call: int = 1  # samples that one call asks for, by `n`
 
-    def body(self, question: Question, sample: int) -> dict[str, Any]:
+    def body(self, question: Question, samples: Sequence[int] = (0,)) -> dict[str, Any]:
         """The chat body of one call."""
         body: dict[str, Any] = {"messages": list(question.messages)}
         if self.temperature is not None:
@@ -57,7 +58,9 @@ class Plan:
         if self.max_tokens is not None:
             body["max_tokens"] = self.max_tokens
         if self.sampling_seed is not None:
-            body["seed"] = self.sampling_seed + sample
+            body["seed"] = self.sampling_seed + samples[0]
+        if len(samples) > 1:
+            body["n"] = len(samples)
         return body
 
 
@@ -131,41 +134,45 @@ class Lane:
         self._dearest = max((call.cost_usd or 0.0 for call in calls), default=0.0)
         self._queue = self.waiting()
 
-    def waiting(self) -> Iterator[tuple[Question, int]]:
-        """The calls that are not done, in order; what the model cannot do is no call."""
+    def waiting(self) -> Iterator[tuple[Question, list[int]]]:
+        """The calls that are not done, each with its samples, in order; what the model cannot do is no call."""
+        name, done = self.model.name, self._journal.calls
         for question in self._plan.questions:
             if not unfit([self.model], question.features):
-                for sample in range(self._plan.samples):
-                    if (question.id, self.model.name, sample) not in self._journal.calls:
-                        yield question, sample
+                open_ = [n for n in range(self._plan.samples) if (question.id, name, n) not in done]
+                for first in range(0, len(open_), self._plan.per_call):
+                    yield question, open_[first : first + self._plan.per_call]
 
     def expected(self) -> Expected:
         """What is left to do."""
-        calls = list(self.waiting())
-        read = sum(question.features.input_tokens for question, _ in calls)
-        written = self._usual_length() * len(calls)
-        return Expected(len(calls), read, written, cost_usd(self.model.prices, Usage(read, written)))
+        waiting = list(self.waiting())
+        read = sum(question.features.input_tokens * len(samples) for question, samples in waiting)
+        written = self._usual_length() * sum(len(samples) for _, samples in waiting)
+        return Expected(len(waiting), read, written, cost_usd(self.model.prices, Usage(read, written)))
 
     async def work(self, on_call: Callable[[Call | Failed], None], pause_s: float) -> None:
         """Make calls until none is left, the purse is empty, or the model gives out. Many may work on one lane."""
-        for question, sample in self._queue:
+        for question, samples in self._queue:
             if self.stopped or self._halt.is_set():
                 return
             if question.id in self._refused:
                 continue
-            reserved = self._reserve(question)
+            reserved = self._reserve(question) * len(samples)
             if not await self._purse.reserve(reserved):
                 self.stopped = "the spending cap was reached"
                 return
-            entry: Call | Failed | None = None
+            entries: list[Call | Failed] = []
             try:
-                entry = await self._ask(question, sample, pause_s)
+                entries = await self._ask(question, samples, pause_s)
             finally:
-                paid = 0.0 if not isinstance(entry, Call) else entry.cost_usd
-                await self._purse.settle(reserved, reserved if paid is None else paid)
-            self._journal.add(entry)
-            self._learn(entry)
-            on_call(entry)
+                each = reserved / len(samples)
+                calls = [entry for entry in entries if isinstance(entry, Call)]
+                paid = sum(each if call.cost_usd is None else call.cost_usd for call in calls)
+                await self._purse.settle(reserved, paid)
+            for entry in entries:
+                self._journal.add(entry)
+                self._learn(entry)
+                on_call(entry)
 
     def _reserve(self, question: Question) -> float:
         expected = Usage(question.features.input_tokens, self._usual_length())
@@ -187,14 +194,14 @@ class Lane:
             self._replies += 1
             self._written += entry.output_tokens
 
-    async def _ask(self, question: Question, sample: int, pause_s: float) -> Call | Failed:
+    async def _ask(self, question: Question, samples: Sequence[int], pause_s: float) -> list[Call | Failed]:
         """One call, repeated while that may help, waiting as long as the upstream asks or ever longer."""
         reason = ""
         for attempt in range(TRIES):
             wait = min(LONGEST_WAIT_S, pause_s * 2**attempt * random.uniform(0.75, 1.25))
             try:
-                reply = await self._fleet.chat(self.model.name, self._plan.body(question, sample))
-                return self._graded(question, sample, await _read(self.model, reply))
+                reply = await self._fleet.chat(self.model.name, self._plan.body(question, samples))
+                return self._graded(question, samples, await _read(self.model, reply))
             except UpstreamError as error:
                 reason = _reason(error)
                 if error.cause == "key" or error.status in FOR_GOOD:
@@ -207,9 +214,20 @@ class Lane:
                     wait = min(LONGEST_ASKED_WAIT_S, error.retry_after)
             if attempt == TRIES - 1 or await _happens(self._halt, wait):
                 break
-        return Failed(question.id, self.model.name, sample, reason)
+        return [Failed(question.id, self.model.name, sample, reason) for sample in samples]
 
-    def _graded(self, question: Question, sample: int, said: _Said) -> Call:
+    def _graded(
+        self, question: Question, samples: Sequence[int], said: Sequence[_Said]
+    ) -> list[Call | Failed]:
+        """What was said, one choice a sample; a model that does not know `n` says too little."""
+        reason = f"answered {len(said)} of {len(samples)} choices: --samples-per-call 1"
+        graded: list[Call | Failed] = [
+            self._call(question, sample, one) for sample, one in zip(samples, said, strict=False)
+        ]
+        missing = samples[len(said) :]
+        return graded + [Failed(question.id, self.model.name, sample, reason) for sample in missing]
+
+    def _call(self, question: Question, sample: int, said: _Said) -> Call:
         usage = said.usage
         return Call(
             question.id,
@@ -268,8 +286,8 @@ class _Said:
     finish: str | None
 
 
-async def _read(model: Model, reply: Reply) -> _Said:
-    """A whole reply. Raises UpstreamError where it breaks off or is no completion."""
+async def _read(model: Model, reply: Reply) -> list[_Said]:
+    """A whole reply's choices. Raises UpstreamError where it breaks off or is no completion."""
     reader = ReplyReader(stream=False, hide_usage=False)
     try:
         body = b"".join([reader.feed(chunk) async for chunk in reply.content])
@@ -277,11 +295,28 @@ async def _read(model: Model, reply: Reply) -> _Said:
     finally:
         await reply.aclose()
     try:
-        message = orjson.loads(body)["choices"][0]["message"]
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
-        raise UpstreamError(model.name, "status", 502, body=body) from None
-    content = message.get("content") if isinstance(message, dict) else None
-    return _Said(content if isinstance(content, str) else "", reader.usage, reader.finish_reason)
+        choices = orjson.loads(body)["choices"]
+        contents = [choice["message"].get("content") for choice in choices]
+        ends = [choice.get("finish_reason") for choice in choices]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        contents = ends = []
+    if not contents:
+        raise UpstreamError(model.name, "status", 502, body=body)
+    return [
+        _Said(content if isinstance(content, str) else "", usage, end if isinstance(end, str) else None)
+        for content, usage, end in zip(contents, _shares(reader.usage, len(contents)), ends, strict=True)
+    ]
+
+
+def _shares(usage: Usage | None, choices: int) -> list[Usage | None]:
+    """What each choice used: the whole prompt, and its part of the tokens written, which is told for all together."""
+    if usage is None or choices == 1:
+        return [usage] * choices
+    parts = "output_tokens", "reasoning_tokens", "audio_output_tokens"
+    return [
+        replace(usage, **{part: (getattr(usage, part) + place) // choices for part in parts})
+        for place in range(choices)
+    ]
 
 
 def _reason(error: UpstreamError) -> str:

@@ -49,6 +49,7 @@ class Options:
     concurrency: int = 8
     cap_usd: float | None = None
     yes: bool = False
+    per_call: int = 1
 
 
 def run(options: Options) -> int:
@@ -68,6 +69,7 @@ def run(options: Options) -> int:
             options.sampling_seed,
             options.concurrency,
             options.cap_usd,
+            options.per_call,
         )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         journal = Journal.open(
@@ -186,7 +188,7 @@ def _announce(options: Options, plan: Plan, journal: Journal) -> bool:
     calls, cost = sum(each.calls for each in expected), sum(each.cost_usd for each in expected)
     before = sum(key[1] in {model.name for model in plan.models} for key in journal.calls)
     if before:
-        typer.echo(f"{before} calls were made before ({_usd(journal.spent)} in all); this goes on from there")
+        typer.echo(f"{before} replies came before ({_usd(journal.spent)} in all); this goes on from there")
     cap = "" if plan.cap_usd is None else f", at most {_usd(plan.cap_usd)} for the folder"
     tokens = (
         f"{sum(e.input_tokens for e in expected):,} tokens in, {sum(e.output_tokens for e in expected):,} out"

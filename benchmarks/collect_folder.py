@@ -92,7 +92,9 @@ def write(
             "output_tokens": "Int64", "cost_usd": "float64",
         }
     )  # fmt: skip
-    _replace(folder / "outcomes.parquet", lambda path: outcomes.to_parquet(path, index=False))
+    _replace(
+        folder / "outcomes.parquet", lambda path: outcomes.to_parquet(path, index=False, compression="zstd")
+    )
     _replace(
         folder / "models.json",
         lambda path: path.write_text(json.dumps(named, indent=1) + "\n", encoding="utf-8"),
@@ -101,7 +103,7 @@ def write(
     _replace(folder / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
     frame = pd.DataFrame(prompts, columns=None if prompts else ["prompt_id", "dataset", "text"])
     # written last: a folder with prompts is whole
-    _replace(folder / "prompts.parquet", lambda path: frame.to_parquet(path, index=False))
+    _replace(folder / "prompts.parquet", lambda path: frame.to_parquet(path, index=False, compression="zstd"))
     return summaries
 
 

@@ -10,7 +10,7 @@ import orjson
 from fleet.model import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 # A chunk of content has none of these: it is forwarded without being parsed.
@@ -18,26 +18,32 @@ _TELLING: Final = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"
 _LARGEST_EVENT: Final = 1 << 20
 _LARGEST_BODY: Final = 32 << 20
 _CHARACTERS_PER_TOKEN: Final = 4
+_KEPT: Final = 1 << 20  # bytes of events, to count the tokens of a reply whose upstream does not
+_OPENING: Final = ("id", "object", "created", "model", "system_fingerprint")
 
 
 class ReplyReader:
     """
     Watches one reply pass: feed it every chunk and forward what it returns, then what `finish` returns.
 
-    The bytes are not changed, save one thing: with `hide_usage`, a streamed event that carries nothing but usage
-    is left out, for the client did not ask for it. A streamed event is forwarded once it is complete, so that a
-    reply that is cut never ends within an event: forget what `finish` returns then, and send an error event.
+    The bytes are not changed, save this: with `hide_usage`, a streamed event that carries nothing but usage is left
+    out, and with `hide_done` the [DONE] at the end, for whoever tells both in their own words. A streamed event is
+    forwarded once it is complete, so that a reply that is cut never ends within an event: forget what `finish`
+    returns then, and send an error event.
 
     `stream` says whether the reply is server-sent events (its content-type is text/event-stream) or one JSON
     object. Events end with a blank line, LF or CRLF. Bytes that are not JSON are forwarded and not understood.
 
     Known as soon as they have passed (or, in one JSON object, after `finish`): `usage`, None until the upstream
-    tells; `completion_id`; `finish_reason`; `saw_content` (text, a tool call, a refusal…); `saw_done`; and
-    `error`, an error object inside the reply.
+    tells, and `counted`, what it told word by word; `opening`, what every event says; `completion_id`;
+    `finish_reason`; `saw_content` (text, a tool call, a refusal…); `saw_done`; and `error`, an error object inside the
+    reply.
     """
 
-    def __init__(self, stream: bool, hide_usage: bool) -> None:
+    def __init__(self, stream: bool, hide_usage: bool, hide_done: bool = False) -> None:
         self.usage: Usage | None = None
+        self.counted: Mapping[str, Any] = {}
+        self.opening: Mapping[str, Any] = {}
         self.completion_id: str | None = None
         self.finish_reason: str | None = None
         self.saw_content = False
@@ -50,11 +56,29 @@ class ReplyReader:
         self._too_large = False  # the start of the pending event, or body, is gone
         self._events = 0
         self._characters = 0
+        self._hide_done = hide_done
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._texts: list[str] = []
 
     @property
     def output_tokens_guess(self) -> int:
         """Output tokens where no usage was told: one a streamed event, or a quarter of a body's characters."""
         return self._events if self._stream else -(-self._characters // _CHARACTERS_PER_TOKEN)
+
+    def output_texts(self) -> tuple[list[str], float]:
+        """
+        What the model wrote, where its upstream has counted nothing, and by what to multiply its tokens: above 1 where
+        a stream was too long to be kept whole. Costs a parse of the kept events.
+        """
+        if not self._stream:
+            return self._texts, 1.0
+        texts: list[str] = []
+        for event in self._kept:
+            message = _parse(_payload(event))
+            if message is not None:
+                texts += _written(message, "delta")
+        return texts, self._events / len(self._kept) if self._kept else 1.0
 
     def feed(self, chunk: bytes) -> bytes:
         """Take what came; return what to forward now."""
@@ -106,28 +130,47 @@ class ReplyReader:
     def _read_event(self, event: bytes) -> bool:
         """Learn from one event; True when it is to be hidden."""
         if self.saw_content and _TELLING.search(event) is None:
-            self._events += b"data:" in event
+            if b"data:" in event:
+                self._keep(event)
             return False
         payload = _payload(event)
-        self.saw_done = self.saw_done or payload == b"[DONE]"
+        if payload == b"[DONE]":
+            self.saw_done = True
+            return self._hide_done
         message = _parse(payload)
         if message is None:
             return False
         self._learn(message, "delta")
         choices = message.get("choices")
-        self._events += bool(choices)
+        if choices:
+            self._keep(event)
         return self._hide_usage and choices == [] and isinstance(message.get("usage"), dict)
+
+    def _keep(self, event: bytes) -> None:
+        """Count an event of content, and keep it as long as nobody has told the usage."""
+        self._events += 1
+        if self.usage is not None:
+            self._kept.clear()
+        elif self._kept_bytes < _KEPT:
+            self._kept.append(event)
+            self._kept_bytes += len(event)
 
     def _read_body(self, body: bytes) -> None:
         message = _parse(body)
         if message is not None:
             self._learn(message, "message")
+            if self.usage is None:
+                self._texts = list(_written(message, "message"))
 
     def _learn(self, message: Mapping[str, Any], part: str) -> None:
         identity = message.get("id")
         if self.completion_id is None and isinstance(identity, str):
             self.completion_id = identity
-        self.usage = parse_usage(message.get("usage")) or self.usage
+        if not self.opening:
+            self.opening = {name: message[name] for name in _OPENING if name in message}
+        counted = parse_usage(message.get("usage"))
+        if counted is not None:
+            self.usage, self.counted = counted, message["usage"]
         error = message.get("error")
         if error:
             self.error = error if isinstance(error, dict) else {"message": str(error)}
@@ -147,6 +190,27 @@ class ReplyReader:
                 parts = [value for name, value in said.items() if name != "role"]
                 self.saw_content = self.saw_content or any(parts)
                 self._characters += sum(len(value) for value in parts if isinstance(value, str))
+
+
+def _written(message: Mapping[str, Any], part: str) -> Iterator[str]:
+    """Every text that a model wrote into a reply's choices: contents, refusals, thoughts, calls of tools."""
+    choices = message.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            said = choice.get(part)
+            for field in (choice.get("text"), *(said.values() if isinstance(said, dict) else ())):
+                if isinstance(field, list):  # of tool calls, or of parts
+                    yield from _strings(field)
+                elif isinstance(field, str) and field != "assistant":
+                    yield field
+
+
+def _strings(parts: Sequence[Any]) -> Iterator[str]:
+    for each in parts:
+        called = each.get("function") if isinstance(each, dict) else None
+        for text in (called or each).values() if isinstance(each, dict) else ():
+            if isinstance(text, str):
+                yield text
 
 
 def parse_usage(usage: Any) -> Usage | None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from fleet.fleet import Fleet
 from router.api import (
@@ -19,6 +20,7 @@ from router.api import (
     explain,
     feedback,
     health,
+    keys,
     messages,
     metrics,
     models,
@@ -32,13 +34,13 @@ from router.api.seen import Seen
 from router.contexts import Contexts
 from router.gate import Gate
 from router.gateway import Gateway
+from router.keys.book import Book
 from router.ledger import Ledger
 from router.logs import tell
 from router.metrics import Metrics
 from router.policies import Policies
 from router.reload import watch
 from router.store.engine import open_store
-from router.store.keys import Keyring
 from router.store.writer import Writer
 from router.tracing import open_tracing
 from router.valuation import Loading, Valuation
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.ended import Observer
     from router.value.batcher import Scorer
+
+
+PREFLIGHT_S = 600  # how long a browser may remember what a page may send
 
 
 def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet | None = None) -> FastAPI:
@@ -83,19 +88,33 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
                 observers.append(tracing.record)
                 closing.push_async_callback(asyncio.to_thread, tracing.shutdown)
             gateway = Gateway(settings, upstreams, loading, ledger)
-            app.state.services = Services(gateway, writer, Keyring(engine), metrics=counts, engine=engine)
+            book = Book(engine, writer.process)
+            await book.start()
+            app.state.services = Services(gateway, writer, book, metrics=counts, engine=engine)
             app.state.schedule_gate = Gate()
             app.state.policies = Policies(engine, loading, store_prompts=settings.store.store_prompts)
             watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
             closing.callback(watching.cancel)
+            following = asyncio.create_task(book.follow(), name="follow-keys")
+            closing.callback(following.cancel)
             yield
 
     app = FastAPI(title="V0 Router", version=version("v0-router"), lifespan=lifespan)
     answer_errors(app)
+    if settings.server.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.server.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+            max_age=PREFLIGHT_S,
+        )
     app.add_middleware(RequestIds)
     app.add_middleware(Seen, observers=observers)
     app.include_router(metrics.api)
     app.include_router(decisions.api)
+    app.include_router(keys.api)
     for room in (chat, completions, embeddings, messages, responses, models, feedback, explain, health):
         app.include_router(room.api)
     for trainers in (value, schedule):

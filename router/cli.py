@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router.decision_commands import decisions, tail
+from router.keys import commands as key_commands
 from router.nano_commands import nano
 from router.pull import pull
 from router.store import commands as store_commands
@@ -27,7 +28,7 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings to use.")]
 ROUTER_YAML = Path("router.yaml")
 
-app.add_typer(store_commands.keys, name="keys")
+app.add_typer(key_commands.keys, name="keys")
 app.add_typer(nano, name="fleet")
 app.command("contexts")(store_commands.contexts)
 app.command("decisions")(decisions)
@@ -178,7 +179,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Where picture and numbers go.")] = Path("out/demo"),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
 ) -> None:
-    """The whole story on a SIMULATED fleet: profile, route, frontier, feedback, a sixth model."""
+    """The whole story on five tiny language models: profile, route, frontier, feedback, a sixth model."""
     from router.demo.command import run
 
     raise typer.Exit(run(out, seed=seed, quick=quick, serve=serve, port=port))

@@ -58,13 +58,18 @@ _SQLITE: Final = "sqlite:///"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where the gateway listens, how large a body it takes, whether callers need a key of ours, how it logs."""
+    """
+    Where the gateway listens, how large a body it takes, whether callers need a key of ours, how it logs.
+
+    `require_key` None: once there is or ever was one. `cors_origins`: the web pages that may call, "*" for all.
+    """
 
     host: str
     port: int
     max_body_mb: float
-    require_key: bool
+    require_key: bool | None
     log: Literal["text", "json"] = "text"
+    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,7 @@ class _Reader:
             exploration=root.exploration,
             combine=root.combine,
             context_size=root.context_size,
-            server=ServerSettings(**server.model_dump()),
+            server=ServerSettings(**{**server.model_dump(), "cors_origins": tuple(server.cors_origins)}),
             store=store,
             value=value,
             timeouts=Timeouts(**timeouts.model_dump()),

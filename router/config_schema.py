@@ -59,6 +59,13 @@ def _variable(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if text != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
+        raise ValueError("should be an origin like https://app.example.com, or '*' for every page")
+    return text
+
+
 def _store_url(text: str) -> str:
     scheme = text.partition("://")[0].partition("+")[0]
     if "://" not in text or scheme not in ("sqlite", "postgresql", "postgres"):
@@ -73,11 +80,15 @@ class Section(BaseModel):
 
 
 class PricesSection(Section):
-    """USD per million tokens."""
+    """USD per million tokens; a kind that is left out costs as `input` or `output` does."""
 
     input: Price
     output: Price
     cached_input: Price | None = None
+    cache_write: Price | None = None
+    reasoning: Price | None = None
+    audio_input: Price | None = None
+    audio_output: Price | None = None
 
 
 class FleetSection(Section):
@@ -99,8 +110,9 @@ class ServerSection(Section):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
-    require_key: bool = False
+    require_key: bool | None = None
     log: Literal["text", "json"] = "text"
+    cors_origins: list[Annotated[str, AfterValidator(_origin)]] = []
 
 
 class StoreSection(Section):

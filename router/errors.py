@@ -6,12 +6,18 @@ What a caller can be told went wrong; every error knows its OpenAI form.
       - BadRequest            400  the request cannot be read; `param` names the field
         + NoCandidate         400  no model of the fleet can serve it; every model's reason
       - InvalidKey            401  no living key was sent
+      - AdminOnly             403  a key that may not do this
+      - ModelNotAllowed       403  a model that the key may not ask
       - UnknownModel          404
       - DecisionNotFound      404  feedback names no decision that we know
       - DecisionPending       409  feedback for a reply that has not ended
       - PolicyNotFound        404  a policy without a support buffer
+      - KeyNotFound           404  no living key has this name
+      - KeyConflict           409  a living key has this name already
       - BodyTooLarge          413
       - TooBusy               429  more heavy requests wait than may; come back later
+      - RateLimited           429  the key's requests or tokens a minute, or requests at a time
+      - QuotaSpent            429  the key's budget is spent
       - NotReady              503  the value model is still loading, or the store is away; try again
       - UpstreamFailed        502  no upstream gave an answer (504 when the last one was too slow)
       - UpstreamRefused       4xx  an upstream's own error, passed on as it came
@@ -21,12 +27,16 @@ Anything else is a bug of ours and becomes a 500 that says nothing but the reque
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from router.keys.spending import Budget
 
 
 class GatewayError(Exception):
@@ -89,6 +99,26 @@ class InvalidKey(GatewayError):
         super().__init__("a valid key is needed: Authorization: Bearer sk-v0-…")
 
 
+class AdminOnly(GatewayError):
+    """What only an admin key may do, or what an admin key may not."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "insufficient_permissions"
+
+
+class ModelNotAllowed(GatewayError):
+    """A model that the caller's key may not ask."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "model_not_allowed"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"this key may not use the model {model!r}; see GET /v1/models", param="model")
+        self.model = model
+
+
 class UnknownModel(GatewayError):
     """A model that the fleet does not have."""
 
@@ -145,6 +175,22 @@ class PolicyNotFound(GatewayError):
         super().__init__(f"no outcomes are known of a policy {name!r}", param="policy")
 
 
+class KeyNotFound(GatewayError):
+    """No living key has this name."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "key_not_found"
+
+
+class KeyConflict(GatewayError):
+    """A living key has this name already."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "key_exists"
+
+
 class TooBusy(GatewayError):
     """As many requests wait as may; the caller should come back after `retry_after_s`."""
 
@@ -156,6 +202,62 @@ class TooBusy(GatewayError):
         super().__init__(
             "too many requests of this kind are waiting", headers={"retry-after": str(retry_after_s)}
         )
+
+
+class RateLimited(GatewayError):
+    """
+    A key's rate is used up; `wait_s` until the request fits, infinity where it never will.
+
+    `what` is "requests", "tokens" or "requests under way"; `headers` are OpenAI's x-ratelimit ones.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        what: str,
+        limit: int,
+        per: str,
+        wait_s: float,
+        headers: Mapping[str, str] | None = None,
+        needs: float | None = None,
+    ) -> None:
+        found = dict(headers or {})
+        message = f"this key may use {limit} {what} {per}"
+        if math.isinf(wait_s):
+            message += f"; this request needs {needs:.0f}"
+            found["x-should-retry"] = "false"
+        else:
+            message += f"; try again in {wait_s:.3f} s"
+            found["retry-after"] = str(math.ceil(wait_s))
+            found["retry-after-ms"] = str(math.ceil(wait_s * 1e3))
+        super().__init__(message, headers=found)
+        self.type = "tokens" if what == "tokens" else "requests"
+        self.wait_s = wait_s
+
+
+class QuotaSpent(GatewayError):
+    """A key's budget is spent, or too little of it is left for the request (`needs_usd`)."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+    def __init__(self, budget: Budget, needs_usd: float, now: float) -> None:
+        per = {"day": "a day", "month": "a month", "total": "in all"}[budget.span]
+        left = max(0.0, budget.left_usd)
+        message = f"this key may spend {budget.limit_usd:g} USD {per}, of which {left:.6g} USD are left"
+        if needs_usd > 0:
+            message += f"; this request may cost {needs_usd:.6g} USD"
+        headers = {"x-should-retry": "false"}  # the SDKs would try again at once
+        if budget.resets_at is not None:
+            message += (
+                f"; it begins anew at {datetime.fromtimestamp(budget.resets_at, UTC):%Y-%m-%d %H:%M} UTC"
+            )
+            headers["retry-after"] = str(math.ceil(budget.resets_at - now))
+        super().__init__(message, headers=headers)
+        self.budget = budget
 
 
 class NotReady(GatewayError):

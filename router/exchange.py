@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from router.decide import Decision
     from router.features import Features
     from router.gateway import Gateway, Routed
+    from router.keys.account import Admission
     from router.relay import Relay
 
 T = TypeVar("T")
@@ -53,8 +54,9 @@ class Exchange(Response):
     broke off as 502.
     """
 
-    def __init__(self, gateway: Gateway, call: Call, key_id: int | None) -> None:
+    def __init__(self, gateway: Gateway, call: Call, admission: Admission | None) -> None:
         super().__init__()
+        key_id = admission.key_id if admission else None
         self.id = f"dec_{secrets.token_hex(12)}"
         self._gateway = gateway
         self._call = call

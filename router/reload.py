@@ -71,6 +71,7 @@ def _needing_restart(old: Settings, new: Settings) -> list[str]:
         "server.host": (old.server.host, new.server.host),
         "server.port": (old.server.port, new.server.port),
         "server.log": (old.server.log, new.server.log),
+        "server.cors_origins": (old.server.cors_origins, new.server.cors_origins),
         "store.url": (old.store.url, new.store.url),
         "value": (old.value, new.value),
         "timeouts": (old.timeouts, new.timeouts),

@@ -10,21 +10,22 @@ import uvicorn
 
 from router.app import create_app
 from router.logs import configure
+from router.store.engine import open_store
+from router.store.keys import list_keys
 
 if TYPE_CHECKING:
     from router.config import Settings
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 DRAIN_S = 30  # how long replies under way may take when the process is asked to end
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
     """Serve until told to end; replies under way are finished. `host` and `port` go before the settings'."""
     configure(settings.server.log)
-    host = settings.server.host if host is None else host
-    if not settings.server.require_key and not _loopback(host):
-        logger.warning("anyone who reaches %s can spend your money: see server.require_key", host)
+    host = where(settings, settings.server.host if host is None else host)
     uvicorn.run(
         create_app(settings),
         host=host,
@@ -34,6 +35,30 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
+
+
+def where(settings: Settings, host: str) -> str:
+    """
+    The address to listen at: `host` or, as long as no key was ever made, loopback only, since whoever reaches an
+    open gateway can spend its owner's money. Says so. Reads the store, which blocks.
+    """
+    if _loopback(host):
+        return host
+    engine = open_store(settings.store.url)
+    try:
+        configured = bool(list_keys(engine))
+    finally:
+        engine.dispose()
+    if not configured:
+        logger.warning(
+            "listening at %s only, not at %s: there is no key; make one with `router keys create NAME`",
+            LOOPBACK,
+            host,
+        )
+        return LOOPBACK
+    if settings.server.require_key is False:
+        logger.warning("server.require_key is false: anyone who reaches %s can spend your money", host)
+    return host
 
 
 def _loopback(host: str) -> bool:

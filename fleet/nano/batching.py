@@ -100,30 +100,38 @@ class Batcher:
     def _admit(self) -> list[Running]:
         """Those who join now: first come, first served, as far as rows and one prefill's tokens reach."""
         joined: list[Running] = []
-        longest = 0
+        prompts = longest = 0
         while self.waiting and len(self.running) + len(joined) < self._most_rows:
             if self.waiting[0].cancelled:
                 self.waiting.popleft()
                 continue
-            longest = max(longest, len(self.waiting[0].prompt))
-            if joined and longest * (len(joined) + 1) > PREFILL_TOKENS:
+            prompt = self.waiting[0].prompt
+            prompts += not joined or prompt is not joined[-1].prompt
+            longest = max(longest, len(prompt))
+            if joined and longest * prompts > PREFILL_TOKENS:
                 break
             joined.append(self.waiting.popleft())
         return joined
 
     def _first(self, joined: list[Running]) -> None:
-        """Read the prompts of those who join, and give each its first token."""
+        """Read the prompts of those who join, each once for all replies to it, and give each its first token."""
         first = len(self.running)
         self.running += joined
         cache = self._room(len(self.running))
-        longest = max(len(sequence.prompt) for sequence in joined)
-        ids = torch.zeros((len(joined), longest), dtype=torch.long)
-        for row, sequence in enumerate(joined):
-            ids[row, : len(sequence.prompt)] = torch.tensor(sequence.prompt)
-        hidden = self._network.prefill(ids.to(self._device), cache, first)  # (J,T,E)
-        last = torch.tensor([len(sequence.prompt) - 1 for sequence in joined], device=self._device)
-        ends = hidden[torch.arange(len(joined), device=self._device), last]
-        self._speak(first, self._network.logits(ends))
+        prompts = {id(sequence.prompt): sequence.prompt for sequence in joined}
+        places = {key: place for place, key in enumerate(prompts)}
+        longest = max(map(len, prompts.values()))
+        ids = torch.zeros((len(prompts), longest), dtype=torch.long)
+        for row, prompt in enumerate(prompts.values()):
+            ids[row, : len(prompt)] = torch.tensor(prompt)
+        hidden = self._network.prefill(ids.to(self._device), cache, first)  # (P,T,E)
+        last = torch.tensor([len(prompt) - 1 for prompt in prompts.values()], device=self._device)
+        logits = self._network.logits(hidden[torch.arange(len(prompts), device=self._device), last])
+        if len(prompts) < len(joined):
+            of = torch.tensor([places[id(sequence.prompt)] for sequence in joined], device=self._device)
+            cache.repeat(first, of, longest)
+            logits = logits[of]
+        self._speak(first, logits)
 
     def _next(self) -> None:
         """Read everybody's newest token, and give each the one after it."""

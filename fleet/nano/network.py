@@ -72,6 +72,11 @@ class Cache:
         for store in (self.keys, self.values):
             store[:, target, :, :length] = store[:, source, :, :length]
 
+    def repeat(self, first: int, of: Tensor, length: int) -> None:
+        """Copy rows, `length` positions long: row first + n becomes what row first + of[n] (N) was before."""
+        for store in (self.keys, self.values):
+            store[:, first : first + len(of), :, :length] = store[:, first + of, :, :length]
+
 
 class RMSNorm(nn.Module):
     """x / rms(x), scaled."""

@@ -28,7 +28,6 @@ class Recipe:
     hidden: int
     tokens: float
     diet: Diet = Diet()  # noqa: RUF009 (frozen)
-    kv_heads: int | None = None  # None: as many as heads
     start: str | None = None  # the recipe whose model it goes on from; None: from nothing
     learning_rate: float = 4e-3
     batch_tokens: int = 1024  # padding included
@@ -36,7 +35,6 @@ class Recipe:
     drill_pools: int = 8  # at the beginning that hold drills only, twice as many as later tasks: the circuit
     # that copies gets lost where nothing needs it from the first step on
     drill_share: float = 0.25  # of the later pools; a drill is about a third as long as a task
-    prompt_weight: float = 0.0  # of a prompt's tokens in the loss, beside the reply's
     seed: int = 0
 
 

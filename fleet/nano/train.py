@@ -138,8 +138,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, tokenizer: Path, folder: Path, device: str) -> None:
         vocabulary = load_tokenizer(tokenizer).get_vocab_size()
-        kv_heads = recipe.kv_heads or recipe.heads
-        sizes = (recipe.width, recipe.layers, recipe.heads, kv_heads, recipe.hidden)
+        sizes = (recipe.width, recipe.layers, recipe.heads, recipe.heads, recipe.hidden)
         self.recipe = recipe
         self.network = fresh(Shape(vocabulary, *sizes, WINDOW), recipe.seed).to(device)
         self.step = self.tokens = self.pool = self.batch = 0
@@ -230,9 +229,7 @@ class Run:
             torch.from_numpy(array).to(self._device) for array in (batch.ids, batch.begins, batch.ends)
         )
         with torch.autocast("cuda", torch.bfloat16, enabled=self._device.type == "cuda"):
-            losses, weights, is_reply = token_losses(
-                self.network, ids, begins, ends, self.recipe.prompt_weight
-            )
+            losses, weights = token_losses(self.network, ids, begins, ends)
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
@@ -243,7 +240,7 @@ class Run:
         self.batch += 1
         self.tokens += batch.tokens
         self._mid_step = False
-        return losses.detach()[is_reply].mean()
+        return losses.detach().mean()
 
     def _set_speed(self) -> None:
         """The learning rate at this share of the budget."""
@@ -286,11 +283,9 @@ def speed(done: float) -> float:
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * rest))
 
 
-def token_losses(
-    network: Llama, ids: Tensor, begins: Tensor, ends: Tensor, prompt_weight: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def token_losses(network: Llama, ids: Tensor, begins: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Loss, weight and whether it is the reply's, of every token that counts.
+    Loss and weight of every token of the replies.
 
     A reply's tokens weigh 1/√length each: long replies count more than short ones, but do not drown them.
     """
@@ -298,12 +293,9 @@ def token_losses(
     begins, ends = begins[:, None], ends[:, None]
     is_reply = (places >= begins) & (places < ends)  # (B,T): places that predict a token of the reply
     weights = is_reply / (ends - begins).sqrt()
-    if prompt_weight:
-        weights = weights + prompt_weight * (places < begins)
-    counts = weights > 0
-    logits = network.logits(network(ids)[counts])
-    losses = F.cross_entropy(logits.float(), ids.roll(-1, 1)[counts], reduction="none")
-    return losses, weights[counts], is_reply[counts]
+    logits = network.logits(network(ids)[is_reply])
+    losses = F.cross_entropy(logits.float(), ids.roll(-1, 1)[is_reply], reduction="none")
+    return losses, weights[is_reply]
 
 
 # Where batches come from

@@ -24,4 +24,4 @@ async def chat(request: Request, built: ServicesOf, key: Caller) -> Response:
     The headers x-router-decision, -model, -beta, -reason and -decision-ms tell who answered and why.
     """
     call = read(await raw_body(request), request.headers.get("x-router-beta"))
-    return Exchange(built.gateway, call, key.id if key else None)
+    return Exchange(built.gateway, call, built.admission(key))

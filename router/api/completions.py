@@ -23,4 +23,4 @@ async def completions(request: Request, built: ServicesOf, key: Caller) -> Respo
     `completions`; a named model is asked whatever its abilities. Headers are those of chat.
     """
     call = read(await raw_body(request), request.headers.get("x-router-beta"), "completions")
-    return Exchange(built.gateway, call, key.id if key else None)
+    return Exchange(built.gateway, call, built.admission(key))

@@ -24,7 +24,7 @@ Moment = Annotated[str | None, Query(description="Unix seconds or ISO 8601")]
 @api.get("/v1/router/decisions")
 async def decisions(
     built: ServicesOf,
-    _key: Caller,
+    caller: Caller,
     since: Moment = None,
     until: Moment = None,
     model: Annotated[str | None, Query(description="who answered")] = None,
@@ -36,7 +36,7 @@ async def decisions(
     """
     A page of decisions with their candidates, cost and mean score, without any prompt.
 
-    `next_cursor` is null on the last page. Whoever may use the gateway sees everybody's: docs/operating.md.
+    `next_cursor` is null on the last page. A key sees its own, an admin key everybody's: docs/keys.md.
     """
     wanted = Filter(
         _read("since", since, read_time),
@@ -44,6 +44,7 @@ async def decisions(
         model,
         key,
         _read("status", status, read_status),
+        None if caller is None or caller.admin else caller.id,
     )
     try:
         page = await asyncio.to_thread(read_page, built.engine, wanted, limit, cursor)

@@ -23,4 +23,4 @@ async def embeddings(request: Request, built: ServicesOf, key: Caller) -> Respon
     are several: their vectors cannot be compared. Headers are those of chat.
     """
     call = read(await raw_body(request), request.headers.get("x-router-beta"), "embeddings")
-    return Exchange(built.gateway, call, key.id if key else None)
+    return Exchange(built.gateway, call, built.admission(key))

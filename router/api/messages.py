@@ -29,7 +29,7 @@ async def messages(request: Request, built: ServicesOf, key: Caller) -> Response
     body = parse(await raw_body(request))
     call = understand(to_chat(body), request.headers.get("x-router-beta"))
     wire = Messages(extract(call.body).input_tokens, shows_thinking(body))
-    return Exchange(built.gateway, call.told_by(wire), key.id if key else None)
+    return Exchange(built.gateway, call.told_by(wire), built.admission(key))
 
 
 @api.post(

@@ -11,6 +11,7 @@ from fleet.model import Model
 from router.api.request import Caller, ServicesOf
 from router.call import AUTO
 from router.errors import UnknownModel
+from router.store.rows import KeyRow
 
 api = APIRouter(tags=["models"])
 
@@ -18,25 +19,26 @@ CREATED = 0  # OpenAI's field for a model's birth, which we do not know
 
 
 @api.get("/v1/models")
-async def list_models(built: ServicesOf, _key: Caller) -> dict[str, Any]:
-    """`auto` first, then the presets, then the fleet, in the order of router.yaml."""
+async def list_models(built: ServicesOf, key: Caller) -> dict[str, Any]:
+    """`auto` first, then the presets, then the fleet as far as the key may ask it, in the order of router.yaml."""
     ours = [_entry(name, "router") for name in (AUTO, *built.gateway.settings.presets)]
-    return {"object": "list", "data": [*ours, *map(_of_fleet, _fleet(built).values())]}
+    return {"object": "list", "data": [*ours, *map(_of_fleet, _fleet(built, key).values())]}
 
 
 @api.get("/v1/models/{name:path}")
-async def get_model(name: str, built: ServicesOf, _key: Caller) -> dict[str, Any]:
+async def get_model(name: str, built: ServicesOf, key: Caller) -> dict[str, Any]:
     """One of them."""
     if name == AUTO or name in built.gateway.settings.presets:
         return _entry(name, "router")
-    model = _fleet(built).get(name)
+    model = _fleet(built, key).get(name)
     if model is None:
         raise UnknownModel(name)
     return _of_fleet(model)
 
 
-def _fleet(built: ServicesOf) -> Mapping[str, Model]:
-    return built.gateway.fleet.models
+def _fleet(built: ServicesOf, key: KeyRow | None) -> Mapping[str, Model]:
+    models = built.gateway.fleet.models
+    return {name: model for name, model in models.items() if key is None or key.limits.allows(name)}
 
 
 def _of_fleet(model: Model) -> dict[str, Any]:

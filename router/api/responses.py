@@ -28,4 +28,4 @@ async def responses(request: Request, built: ServicesOf, key: Caller) -> Respons
     """
     body = parse(await raw_body(request))
     call = understand(to_chat(body), request.headers.get("x-router-beta"))
-    return Exchange(built.gateway, call.told_by(Responses(body)), key.id if key else None)
+    return Exchange(built.gateway, call.told_by(Responses(body)), built.admission(key))

@@ -1,4 +1,4 @@
-"""The commands that read or change the store: `router keys add|list|revoke` and `router contexts`."""
+"""What commands that open the store share, and `router contexts`."""
 
 from __future__ import annotations
 
@@ -17,45 +17,6 @@ if TYPE_CHECKING:
 Config = Annotated[Path, typer.Option("--config", "-c", help="The router.yaml that names the store.")]
 CONFIG = Path("router.yaml")
 
-keys = typer.Typer(no_args_is_help=True, help="Keys with which callers may use the gateway.")
-
-
-@keys.command("add")
-def add(
-    name: Annotated[str, typer.Argument(help="Who will use the key, such as ci.")], config: Config = CONFIG
-) -> None:
-    """Make a key and show its secret, this once."""
-    from router.store.keys import add_key
-
-    with opened_store(config) as engine:
-        _, secret = add_key(engine, name)
-    typer.echo(f"The key {name!r}; keep it, it cannot be shown again:", err=True)
-    typer.echo(secret)
-
-
-@keys.command("list")
-def show(config: Config = CONFIG) -> None:
-    """Show every key, revoked ones included, without its secret."""
-    from rich.table import Table
-
-    from router.store.keys import list_keys
-
-    table = Table("Name", "Made", "Revoked")
-    with opened_store(config) as engine:
-        for key in list_keys(engine):
-            table.add_row(key.name, _when(key.created_at), _when(key.revoked_at))
-    _print(table)
-
-
-@keys.command("revoke")
-def revoke(name: Annotated[str, typer.Argument(help="The key's name.")], config: Config = CONFIG) -> None:
-    """Take a key's right away; a running gateway notices within seconds."""
-    from router.store.keys import revoke_key
-
-    with opened_store(config) as engine:
-        revoke_key(engine, name)
-    typer.echo(f"The key {name!r} is revoked.")
-
 
 def contexts(config: Config = CONFIG) -> None:
     """Show what the store has seen of each model."""
@@ -70,7 +31,7 @@ def contexts(config: Config = CONFIG) -> None:
         for seen in model_summaries(engine):
             cost = "unknown" if seen.mean_cost is None else f"${seen.mean_cost:.6f}"
             table.add_row(
-                seen.model, f"{seen.rows:,}", f"{seen.mean_score:.3f}", cost, _when(seen.last_outcome)
+                seen.model, f"{seen.rows:,}", f"{seen.mean_score:.3f}", cost, when(seen.last_outcome)
             )
     if table.row_count:
         _print(table)
@@ -102,7 +63,8 @@ def opened_store(config: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _when(seconds: float | None) -> str:
+def when(seconds: float | None) -> str:
+    """A Unix time in the terminal's time zone; nothing for None."""
     return (
         "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     )

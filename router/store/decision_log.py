@@ -39,6 +39,7 @@ class Filter:
     model: str | None = None
     key: str | None = None  # its name, whether living or revoked
     status: str | None = None
+    key_id: int | None = None  # of this key only
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,10 @@ def _query(wanted: Filter) -> Select[Any]:
             decisions.c.input_tokens,
             decisions.c.output_tokens,
             decisions.c.cached_tokens,
+            decisions.c.cache_write_tokens,
+            decisions.c.reasoning_tokens,
+            decisions.c.audio_input_tokens,
+            decisions.c.audio_output_tokens,
             decisions.c.usage_estimated,
             decisions.c.cost_usd,
             decisions.c.latency_ms,
@@ -141,6 +146,8 @@ def _query(wanted: Filter) -> Select[Any]:
         query = query.where(decisions.c.chosen == wanted.model)
     if wanted.key is not None:
         query = query.where(keys.c.name == wanted.key)
+    if wanted.key_id is not None:
+        query = query.where(decisions.c.key_id == wanted.key_id)
     if wanted.status is not None and wanted.status.endswith("xx"):
         first = int(wanted.status[0]) * 100
         query = query.where(decisions.c.status.between(first, first + 99))

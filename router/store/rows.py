@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from router.keys.limits import NONE as NO_LIMITS
+from router.keys.limits import Limits
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
 Source = Literal["feedback", "verifier", "import"]
+
+CACHED = "cached"  # the reason of a decision whose reply came from the response cache: no model was asked
 
 FLOAT16 = np.dtype("<f2")
 
@@ -73,6 +78,10 @@ class DecisionRow:
     latency_ms: float | None = None
     first_byte_ms: float | None = None
     key_id: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +121,19 @@ class OutcomeRow:
 
 @dataclass(frozen=True)
 class KeyRow:
-    """A caller's key; the secret itself is never stored."""
+    """
+    A caller's key; the secret itself is never stored, only its `hint`: the last characters.
+
+    An `admin` key manages keys and sees what everybody's requests cost, and asks no model.
+    """
 
     id: int
     name: str
     created_at: float
     revoked_at: float | None = None
+    admin: bool = False
+    limits: Limits = NO_LIMITS
+    hint: str = ""
 
 
 def digest_of(text: str) -> str:

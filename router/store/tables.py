@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -79,6 +80,10 @@ keys = Table(
     Column("hash", String(64), nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
     Column("revoked_at", Double),
+    Column("admin", Boolean, nullable=False, server_default=false()),
+    Column("limits", JSON, nullable=False, server_default="{}"),
+    Column("hint", AnyText, nullable=False, server_default=""),
+    Column("changed_at", Double, nullable=False, server_default="0"),
 )
 # A name may return once its key is revoked; two living keys of one name may not be.
 Index(
@@ -112,6 +117,24 @@ decisions = Table(
     Column("cost_usd", Double),
     Column("latency_ms", Double),
     Column("first_byte_ms", Double),
+    Column("cache_write_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("audio_input_tokens", Integer),
+    Column("audio_output_tokens", Integer),
+)
+
+# What keys have spent, a row a key, day (since 1970, UTC) and process: each process adds to rows of its own only, in
+# the transaction that writes the decisions, so what a process knows of itself and reads of the others never overlap.
+spending = Table(
+    "spending",
+    metadata,
+    Column("key_id", Id, ForeignKey("keys.id"), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("process", String(32), primary_key=True),
+    Column("requests", Id, nullable=False),
+    Column("input_tokens", Id, nullable=False),
+    Column("output_tokens", Id, nullable=False),
+    Column("cost_usd", Double, nullable=False),
 )
 
 outcomes = Table(

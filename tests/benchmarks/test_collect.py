@@ -76,8 +76,11 @@ class Fake:
             said = str(int(body["messages"][-1]["content"].split()[2]) + 1)
         if said.startswith("{"):
             return Reply(200, {}, _bytes(said.encode()))
-        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-        return Reply(200, {}, _bytes(orjson.dumps({"choices": [choice], "usage": self.usage})))
+        choices = [
+            {"index": n, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for n, text in enumerate(said.split(";")[: body.get("n", 1)])
+        ]
+        return Reply(200, {}, _bytes(orjson.dumps({"choices": choices, "usage": self.usage})))
 
     async def aclose(self) -> None:
         pass
@@ -160,7 +163,31 @@ def test_a_score_is_the_mean_over_the_samples(bench: Bench) -> None:
     sent = bench.upstream.bodies["a"][:5]
     assert [body["seed"] for body in sent] == [40, 41, 42, 43, 44]
     assert {(body["temperature"], body["max_tokens"]) for body in sent} == {(0.8, 20)}
-    assert "temperature" not in Plan([], []).body(bench.questions[0], 0)
+    assert "temperature" not in Plan([], []).body(bench.questions[0])
+
+
+def test_one_call_may_ask_for_several_samples(bench: Bench) -> None:
+    bench.questions = bench.questions[:1]
+    bench.upstream.say = lambda name, n: "1;7;1;1"
+    outcomes = bench.run(samples=6, concurrency=1, sampling_seed=40, per_call=4)
+    sent = bench.upstream.bodies["a"]
+    assert [(body.get("n"), body["seed"]) for body in sent] == [(4, 40), (2, 44)]
+    assert outcomes["score"].tolist() == [pytest.approx(4 / 6)] * 2
+    rows = [json.loads(line) for line in (bench.out / NAME).read_text().splitlines()[1:]]
+    of_a = sorted(
+        (row["sample"], row["output_tokens"], row["input_tokens"]) for row in rows if row["model"] == "a"
+    )
+    assert [sample for sample, _, _ in of_a] == list(range(6))
+    assert sum(tokens for _, tokens, _ in of_a) == 9 + 9, "what a call wrote is told for all of its choices"
+    assert {read for _, _, read in of_a} == {10}
+    assert outcomes["cost_usd"].tolist() == [pytest.approx((6 * 10 * 100 + 18 * 1000) / 1e6 / 6)] * 2
+
+
+def test_a_model_that_knows_one_choice_alone_says_so_and_can_go_on_without(bench: Bench) -> None:
+    bench.run(samples=2, per_call=2)
+    assert "answered 1 of 2 choices: --samples-per-call 1" in bench.readme
+    assert len(bench.run(samples=2)) == 12
+    assert bench.calls == 24
 
 
 def test_no_model_has_more_calls_at_once_than_it_may(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,12 +15,22 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select
 
+from router.keys.limits import Limits
+from router.keys.spending import Sum
 from router.store import queries, tables
 from router.store.batch import write_batch
 from router.store.engine import migrate, open_store, writing
 from router.store.errors import RowRefused, StoreError, UnknownDecision
-from router.store.keys import Keyring, add_key, list_keys, revoke_key
-from router.store.rows import CandidateRow
+from router.store.keys import (
+    Keyring,
+    add_key,
+    limit_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+    spent_by_day,
+)
+from router.store.rows import CACHED, CandidateRow
 from router.store.writer import Writer
 from tests.router.store.rows import DIM, VERSION, decision, feedback, prompt
 
@@ -252,6 +263,68 @@ class StoreContract:
         revoke_key(engine, "ci")
         assert await keyring.verify(secret) is not None
         assert await Keyring(engine).verify(secret) is None
+
+    async def test_known_keys_are_kept_in_memory_until_they_change(self, engine: Engine) -> None:
+        key, secret = add_key(engine, "ci", Limits(day_usd=1.0))
+        keyring = Keyring(engine, ttl_s=60)
+        keyring.refresh()
+        keyring._look_up = lambda hashed: pytest.fail("the store was asked")  # type: ignore[method-assign]
+        assert await keyring.verify(secret) == key
+        limited = limit_key(engine, "ci", Limits(day_usd=2.0))
+        keyring.refresh()
+        assert await keyring.verify(secret) == limited
+        assert limited.limits.day_usd == 2.0
+
+    async def test_another_secret_of_a_key_replaces_the_first(self, engine: Engine) -> None:
+        key, old = add_key(engine, "ci", Limits(day_usd=1.0))
+        rotated, new = rotate_key(engine, "ci")
+        keyring = Keyring(engine)
+        keyring.refresh()
+        assert await keyring.verify(old) is None
+        assert await keyring.verify(new) == rotated
+        assert (rotated.id, rotated.limits) == (key.id, key.limits)
+        assert rotated.hint == new[-4:]
+
+    async def test_a_key_ends_when_it_expires(self, engine: Engine) -> None:
+        _, over = add_key(engine, "over", Limits(expires_at=time.time() - 1))
+        _, living = add_key(engine, "living", Limits(expires_at=time.time() + 60))
+        keyring = Keyring(engine)
+        assert await keyring.verify(over) is None
+        keyring.refresh()
+        assert await keyring.verify(over) is None
+        assert await keyring.verify(living) is not None
+
+    async def test_keys_are_configured_once_there_was_one(self, engine: Engine) -> None:
+        keyring = Keyring(engine)
+        keyring.refresh()
+        assert not keyring.configured
+        add_key(engine, "ci")
+        revoke_key(engine, "ci")
+        keyring.refresh()
+        assert keyring.configured
+
+    def test_what_a_key_spends_is_added_up_by_day_and_process(self, engine: Engine) -> None:
+        key, _ = add_key(engine, "ci")
+        day = 86_400.0
+        first = [
+            decision(f"dec_{i}", key_id=key.id, created_at=at) for i, at in enumerate((1.0, 2.0, day + 1))
+        ]
+        write_batch(engine, [*first, decision("dec_other")], [], process="a")
+        write_batch(engine, [*first, decision("dec_4", key_id=key.id, cost_usd=None)], [], process="a")
+        write_batch(
+            engine, [decision("dec_5", key_id=key.id, created_at=3.0, reason=CACHED)], [], process="b"
+        )
+        spent = spent_by_day(engine)[key.id]
+        assert spent[0] == Sum(4, 36, 102, pytest.approx(0.004))
+        assert spent[1] == Sum(1, 12, 34, pytest.approx(0.002))
+        assert spent_by_day(engine, since_day=1) == {key.id: {1: spent[1]}}
+        assert spent_by_day(engine, except_process="a") == {key.id: {0: Sum(1)}}
+
+    def test_what_a_cached_reply_is_worth_says_nothing_of_what_its_model_costs(self, engine: Engine) -> None:
+        [outcome] = write_batch(engine, [decision(reason=CACHED, cost_usd=0.0)], [feedback()])
+        assert outcome is not None
+        assert (outcome.cost_usd, outcome.latency_ms) == (None, None)
+        assert queries.outcomes_since(engine, 0) == [outcome]
 
     def test_the_store_holds_no_secret(self, engine: Engine) -> None:
         _, secret = add_key(engine, "ci")

@@ -275,3 +275,46 @@ def test_a_plain_reply_that_was_cut_is_not_understood():
 )
 def test_usage_is_read_leniently(usage, expected):
     assert parse_usage(usage) == expected
+
+
+def test_what_was_written_is_kept_until_its_tokens_are_told():
+    tool = {"tool_calls": [{"index": 0, "function": {"name": "add", "arguments": "[1]"}}]}
+    said = [
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "for"}),
+        chunk({"reasoning_content": "hm"}),
+        chunk(tool),
+    ]
+    reader, _ = feed(b"".join(event + b"\n\n" for event in said))
+    texts, scale = reader.output_texts()
+    assert ("".join(texts), scale) == ("forhmadd[1]", 1.0)
+
+
+def test_of_a_very_long_stream_a_part_is_kept_and_the_rest_counted():
+    reader = ReplyReader(stream=True, hide_usage=False)
+    for _ in range(3000):
+        reader.feed(chunk({"content": "x" * 1000}) + b"\n\n")
+    texts, scale = reader.output_texts()
+    assert sum(map(len, texts)) * scale == pytest.approx(3_000_000)
+    assert sum(map(len, texts)) < 1_100_000
+
+
+def test_of_a_plain_reply_every_text_counts():
+    message = {
+        "role": "assistant",
+        "content": "four",
+        "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
+    }
+    reader = ReplyReader(stream=False, hide_usage=False)
+    reader.feed(orjson.dumps({"choices": [{"message": message}, {"text": "more"}]}))
+    reader.finish()
+    assert sorted(reader.output_texts()[0]) == ["f", "four", "more", "{}"]
+
+
+def test_done_is_left_out_for_whoever_tells_it():
+    reader = ReplyReader(stream=True, hide_usage=True, hide_done=True)
+    stream = FIRST + b"\n\n" + TOLD + b"\n\n" + DONE + b"\n\n"
+    assert reader.feed(stream) == FIRST + b"\n\n"
+    assert reader.saw_done
+    assert reader.counted["prompt_tokens"] == 12
+    assert reader.opening["id"]

@@ -36,7 +36,7 @@ class Running:
     async def decision(self, reference, patience_s=2.0):
         """The decision's row, once the writer has written it."""
         deadline = time.monotonic() + patience_s
-        engine = self.app.state.services.keyring._engine
+        engine = self.app.state.services.engine
         while (row := await asyncio.to_thread(queries.decision, engine, reference)) is None:
             assert time.monotonic() < deadline, f"{reference} was never recorded"
             await asyncio.sleep(0.01)

@@ -91,7 +91,7 @@ def test_what_is_left_out_has_defaults(settings, path):
         1024,
     )
     assert (loaded.server.host, loaded.server.port) == ("127.0.0.1", 8000)
-    assert (loaded.server.max_body_mb, loaded.server.require_key) == (32, False)
+    assert (loaded.server.max_body_mb, loaded.server.require_key) == (32, None)
     assert (loaded.value.weights, loaded.value.backbone, loaded.value.device) == (None, None, "auto")
     assert loaded.timeouts == Timeouts(5, 600)
     assert loaded.store.url == f"sqlite:///{path.parent}/router.db"
@@ -244,7 +244,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines(problems):
         (
             ONE + "server: 8000",
             2,
-            "server should be a mapping with the keys host, port, max_body_mb, require_key, log",
+            "server should be a mapping with the keys host, port, max_body_mb, require_key, log, cors_origins",
         ),
         (
             ONE + "store: {url: mysql://h/n}",

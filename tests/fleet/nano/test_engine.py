@@ -66,6 +66,25 @@ def test_a_batch_says_what_each_sequence_says_alone(model):
         assert sequence.ids == alone(model, sequence.prompt, 4 + n)
 
 
+def test_replies_to_one_prompt_share_its_reading(model, monkeypatch):
+    batcher = Batcher(model.network, model.chat.end, most_rows=16)
+    one, two, three = prompts(model, 3)
+    sequences = [running(model, prompt, most=9) for prompt in (one, one, two, one, three, three)]
+    early = running(model, two, most=9)  # a row is taken when they come
+    batcher.waiting.append(early)
+    batcher.advance()
+    read = []
+    prefill = model.network.prefill
+    monkeypatch.setattr(
+        model.network, "prefill", lambda ids, *rest: (read.append(len(ids)), prefill(ids, *rest))[1]
+    )
+    batcher.waiting.extend(sequences)
+    drain(batcher)
+    assert read == [3]
+    for sequence in (early, *sequences):
+        assert sequence.ids == alone(model, sequence.prompt, 9)
+
+
 def test_a_seeded_reply_does_not_depend_on_its_company(model):
     asked = prompts(model)[0]
     seeded = Sampling(temperature=1, seed=5)

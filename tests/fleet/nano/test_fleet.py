@@ -18,8 +18,7 @@ from tests.fleet.nano import tiny
 
 
 def shape(recipe):
-    kv_heads = recipe.kv_heads or recipe.heads
-    return Shape(VOCABULARY, recipe.width, recipe.layers, recipe.heads, kv_heads, recipe.hidden, WINDOW)
+    return Shape(VOCABULARY, recipe.width, recipe.layers, recipe.heads, recipe.heads, recipe.hidden, WINDOW)
 
 
 SIZES = {name: shape(recipe).parameters() for name, recipe in RECIPES.items()}
@@ -39,7 +38,6 @@ def test_the_whole_fleet_fits_in_the_package():
 def test_a_recipe_can_be_cooked(recipe):
     assert recipe.width % recipe.heads == 0
     assert (recipe.width // recipe.heads) % 2 == 0
-    assert recipe.heads % (recipe.kv_heads or recipe.heads) == 0
     assert set(recipe.diet.domains) <= set(DOMAINS)
     assert set(recipe.diet.unseen) <= set(FAMILIES)
     assert recipe.diet.families()

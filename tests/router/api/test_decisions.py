@@ -60,13 +60,17 @@ async def test_every_filter_narrows_and_the_newest_is_first(start):
         assert await ids(running, since="2001-01-01", until="2001-01-02T00:00:00Z") == []
 
 
-async def test_a_key_sees_the_gateway_and_a_key_s_name_filters(start, settings):
+async def test_a_key_sees_its_own_and_an_admin_key_everybodys(start, settings):
     async with start(server=replace(settings.server, require_key=True)) as running:
         engine = running.app.state.services.engine
         one, other = ({"authorization": f"Bearer {add_key(engine, name)[1]}"} for name in ("one", "other"))
         assert (await running.http.get(PATH)).status_code == 401
         first, second = await asked(running, headers=one), await asked(running, headers=other)
         running.http.headers.update(one)
+        assert await ids(running) == [first]
+        assert await ids(running, key="other") == []
+        _, admin = add_key(engine, "boss", admin=True)
+        running.http.headers.update({"authorization": f"Bearer {admin}"})
         assert await ids(running) == [second, first]
         assert await ids(running, key="other") == [second]
 

@@ -113,12 +113,12 @@ async def test_without_a_living_key_nothing_but_health_is_served(start, guarded)
 
 async def test_a_key_serves_and_is_recorded_until_it_is_revoked(start, guarded):
     async with start(server=guarded) as running:
-        engine = running.app.state.services.keyring._engine
+        engine = running.app.state.services.engine
         key, secret = await asyncio.to_thread(add_key, engine, "ci")
         reply = await running.chat(headers={"authorization": f"Bearer {secret}"})
         row = await running.decision(reply.headers["x-router-decision"])
         await asyncio.to_thread(revoke_key, engine, "ci")
-        running.app.state.services.keyring._answers.clear()
+        await running.app.state.services.book.refresh()
         after = await running.chat(headers={"authorization": f"Bearer {secret}"})
     assert (reply.status_code, row.key_id, after.status_code) == (200, key.id, 401)
 

@@ -121,7 +121,7 @@ async def test_a_reply_that_is_no_completion_is_an_upstreams_failure(start):
 
 async def test_a_key_may_come_the_way_anthropics_sdk_sends_it(start, settings):
     async with start(server=replace(settings.server, require_key=True)) as running:
-        _, secret = add_key(running.app.state.services.keyring._engine, "me")
+        _, secret = add_key(running.app.state.services.engine, "me")
         right = await post(running, headers={"x-api-key": secret})
         wrong = await post(running, headers={"x-api-key": "sk-v0-wrong"})
     assert right.status_code == 200

@@ -131,12 +131,16 @@ async def test_contexts_and_the_writer_are_looked_at_when_asked(start):
     assert found["v0_router_writer_queue"] >= 0
 
 
-async def test_a_key_is_needed_where_the_others_need_one(start, settings):
+async def test_an_admin_key_is_needed_where_the_others_need_a_key(start, settings):
     async with start(server=replace(settings.server, require_key=True)) as running:
-        engine = running.app.state.services.keyring._engine
-        _, secret = add_key(engine, "prometheus")
+        engine = running.app.state.services.engine
+        secrets = [add_key(engine, name, admin=name == "prometheus")[1] for name in ("ci", "prometheus")]
         assert (await running.http.get("/metrics")).status_code == 401
-        allowed = await running.http.get("/metrics", headers={"authorization": f"Bearer {secret}"})
+        refused, allowed = [
+            await running.http.get("/metrics", headers={"authorization": f"Bearer {secret}"})
+            for secret in secrets
+        ]
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_permissions")
     assert allowed.status_code == 200
 
 

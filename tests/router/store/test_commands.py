@@ -1,8 +1,6 @@
-"""`router keys` and `router contexts`, as typed."""
+"""`router contexts`, as typed."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +8,6 @@ from typer.testing import CliRunner
 from router.cli import app
 from router.store.batch import write_batch
 from router.store.engine import open_store
-from router.store.keys import Keyring
 from tests.router.store.rows import decision, feedback
 
 
@@ -39,28 +36,6 @@ def router(tmp_path):
         return CliRunner().invoke(app, [*arguments, "--config", str(settings)], env={"COLUMNS": "120"})
 
     return run
-
-
-def test_a_key_is_made_shown_once_listed_and_revoked(router, engine):
-    made = router("keys", "add", "ci")
-    assert made.exit_code == 0
-    secret = made.stdout.strip()
-    key = asyncio.run(Keyring(engine).verify(secret))
-    assert key is not None
-    assert key.name == "ci"
-    listed = router("keys", "list")
-    assert "ci" in listed.stdout
-    assert secret not in listed.output
-    assert router("keys", "revoke", "ci").exit_code == 0
-    assert asyncio.run(Keyring(engine).verify(secret)) is None
-
-
-def test_a_command_that_cannot_be_done_says_why(router):
-    router("keys", "add", "ci")
-    again = router("keys", "add", "ci")
-    assert (again.exit_code, again.stdout) == (1, "")
-    assert "exists already" in again.stderr
-    assert router("keys", "revoke", "nobody").exit_code == 1
 
 
 def test_bad_settings_end_with_2(tmp_path):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from router.keys.limits import Limits
+from router.keys.spending import Sum
 from router.store import queries
 from router.store.engine import open_store
 from router.store.errors import StoreError
-from router.store.keys import list_keys
+from router.store.keys import find_key, list_keys, spent_by_day
 from router.store.policies import list_policies
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -101,6 +103,29 @@ def test_a_store_of_0002_opens_with_its_policies(tmp_path):
     engine = open_store(f"sqlite:///{tmp_path}/router.db")
     (policy,) = list_policies(engine)
     assert (policy.name, policy.size, policy.step, policy.mean_reward) == ("run", 2, 3, 0.5)
+    engine.dispose()
+
+
+def test_a_store_of_0003_opens_with_limits_and_spending(tmp_path):
+    with sqlite3.connect(tmp_path / "router.db") as database:
+        database.executescript((SCHEMAS / "0003.sql").read_text())
+    engine = open_store(f"sqlite:///{tmp_path}/router.db")
+    assert find_key(engine, "ci").limits == Limits(month_usd=5.0, pace=True, models=("gpt-*",))
+    assert spent_by_day(engine) == {1: {0: Sum(1, 12, 34, 0.5)}}
+    decision = queries.decision(engine, "dec_3")
+    assert decision is not None
+    assert decision.reasoning_tokens == 7
+    engine.dispose()
+
+
+def test_what_keys_had_spent_before_0003_is_added_up(tmp_path):
+    with sqlite3.connect(tmp_path / "router.db") as database:
+        database.executescript((SCHEMAS / "0002.sql").read_text())
+        database.execute("UPDATE decisions SET key_id = 1, created_at = 3 * 86400.0 - 1, cost_usd = 0.25")
+        [(count, tokens)] = database.execute("SELECT count(*), sum(input_tokens) FROM decisions").fetchall()
+    engine = open_store(f"sqlite:///{tmp_path}/router.db")
+    [(day, spent)] = spent_by_day(engine)[1].items()
+    assert (day, spent.requests, spent.input_tokens, spent.cost_usd) == (2, count, tokens, 0.25 * count)
     engine.dispose()
 
 

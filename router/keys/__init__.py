@@ -1,0 +1,1 @@
+"""Callers' keys: what each may do, what it has spent, and whether its next request may pass."""

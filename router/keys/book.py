@@ -1,0 +1,107 @@
+"""
+Every key's account, kept in step with the store: keys made and revoked elsewhere, spending of other processes.
+
+Looked at by every request, and so in memory; read from the store at the start and every two seconds, in a thread. What
+this process spends is written with its decisions, by the writer: `spending` has a row of its own for every process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from router.keys.account import Account, Admission, Clock
+from router.keys.spending import day_of
+from router.store.errors import StoreUnavailable, reason_of
+from router.store.keys import Keyring, spent_by_day
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from router.keys.spending import Sum
+    from router.store.rows import KeyRow
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 2.0
+LATE_DAYS = 2  # how long rows of a day may still grow after it: a reply may take hours, the writer seconds
+SYSTEM = Clock(time.time, time.monotonic)
+
+
+class Book:
+    """Accounts by key. `process` is the name under which the writer adds up this process' spending."""
+
+    def __init__(
+        self, engine: Engine, process: str, *, clock: Clock = SYSTEM, every_s: float = EVERY_S
+    ) -> None:
+        self.keyring = Keyring(engine)
+        self._engine = engine
+        self._process = process
+        self._clock = clock
+        self._every_s = every_s
+        self._accounts: dict[int, Account] = {}
+        self._stored: dict[int, dict[int, Sum]] = {}
+        self._read_days: int | None = None  # the day on which all days were last read
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is, or ever was, a key: then callers need one, unless router.yaml says otherwise."""
+        return self.keyring.configured
+
+    async def start(self) -> None:
+        """Read keys and spending. Raises `StoreUnavailable`."""
+        await self.refresh()
+
+    async def follow(self) -> None:
+        """Read them again and again, until cancelled; while the store is away, what is known holds."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self.refresh()
+            except StoreUnavailable as error:
+                logger.warning("keys could not be read: %s", error.reason)
+
+    async def refresh(self) -> None:
+        """Read keys and spending now. Raises `StoreUnavailable`."""
+        stored = await asyncio.to_thread(self._read)
+        self._stored = stored
+        for number, account in self._accounts.items():
+            account.spending.stored = stored.get(number, {})
+
+    async def verify(self, secret: str) -> KeyRow | None:
+        """The living key of a secret, or None. Raises `StoreUnavailable`."""
+        return await self.keyring.verify(secret)
+
+    def admission(self, key: KeyRow) -> Admission:
+        """A request of this key, which has not entered yet."""
+        return Admission(self.account(key), self._clock)
+
+    def account(self, key: KeyRow) -> Account:
+        """A key's account, with the limits that it has now."""
+        account = self._accounts.get(key.id)
+        if account is None:
+            account = self._accounts[key.id] = Account(key)
+            account.spending.stored = self._stored.get(key.id, {})
+        account.key = key
+        return account
+
+    def _read(self) -> dict[int, dict[int, Sum]]:
+        """Keys, and what other processes and earlier runs spent; all days once a day, else the latest only."""
+        self.keyring.refresh()
+        today = day_of(self._clock.now())
+        since = None if self._read_days != today else today - LATE_DAYS
+        try:
+            found = spent_by_day(self._engine, since_day=since, except_process=self._process)
+        except DBAPIError as error:
+            raise StoreUnavailable(reason_of(error)) from None
+        if since is not None:
+            merged = {key: dict(days) for key, days in self._stored.items()}
+            for key, days in found.items():
+                merged.setdefault(key, {}).update(days)
+            found = merged
+        self._read_days = today
+        return found
