@@ -10,6 +10,7 @@ with other work the second is the one that lasts.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,17 +52,19 @@ def measure(
     for count in rows or [256, 1024]:
         data, query = rng.normal(size=(count, columns)), rng.normal(size=(1, columns))
         labels = (data[:, 0] > 0).astype(np.float32)
-        context, read = head.read(data, labels), _times(lambda: head.read(data, labels), 1)  # noqa: B023
-        head.value(query, [context])
-        value = _times(lambda: head.value(query, [context]), repeats)  # noqa: B023
+        wall, cpu = time.perf_counter(), time.process_time()
+        context = head.read(data, labels)
+        read = time.perf_counter() - wall, time.process_time() - cpu
+        value = _medians(partial(head.value, query, [context]), repeats)
         size = head.cache_size(context) / 1e6
         typer.echo(
             f"| {count} | {read[0]:.2f} | {read[1]:.2f} | {value[0] * 1e3:.1f} | {value[1] * 1e3:.1f} | {size:.0f} |"
         )
 
 
-def _times(work: Callable[[], object], repeats: int) -> NDArray[np.float64]:
-    """Medians of wall and CPU seconds."""
+def _medians(work: Callable[[], object], repeats: int) -> NDArray[np.float64]:
+    """Wall and CPU seconds, after one call that does not count."""
+    work()
     taken = []
     for _ in range(repeats):
         wall, cpu = time.perf_counter(), time.process_time()

@@ -147,7 +147,7 @@ def test_tokens_are_padded_on_the_left_and_cut_at_2048(backbone):
 def test_the_whole_model_values_prompts_with_every_feature(tmp_path, backbone, checkpoint):
     """Two policies with opposite outcomes on the same prompts; TabPFN v2.5's architecture, random weights."""
     folder = AdapterFolder.load(convert(checkpoint(queries=8), backbone, tmp_path / "v0-paper"))
-    specs = tiny_tabpfn.random_specs("tabpfn_v2_5", num_thinking_rows=4)
+    specs = tiny_tabpfn.random_specs("tabpfn_v2_5")
     head = tiny_tabpfn.save(specs, tmp_path / "tabpfn.ckpt")
     weights = TabpfnWeights.load(head, accepted="tabpfn-v2.5-non-commercial")
     v0 = TabpfnV0(folder, TabpfnHead(weights, folder.dim, estimators=2, labels="hard"))

@@ -12,10 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
 from router.value.adapter import AdapterConfig, ResidualQueryAdapter
 from router.value.heads.tabpfn import TabpfnError, TabpfnHead, TabpfnWeights, _cut
-from tests.router.value.tiny_tabpfn import ASSET, random_specs, save
+from router.value.heads.tabpfn_licences import RELEASES
+from tests.router.value.tiny_tabpfn import ASSET, SMALL, random_specs, save
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def weights():
 @pytest.fixture(scope="module")
 def restricted(tmp_path_factory):
     """A checkpoint of the v2.5 architecture."""
-    specs = random_specs("tabpfn_v2_5", num_thinking_rows=4)
+    specs = random_specs("tabpfn_v2_5")
     return save(specs, tmp_path_factory.mktemp("tabpfn") / "any.ckpt")
 
 
@@ -45,14 +47,19 @@ def test_it_learns_in_context_and_an_inverted_context_inverts_it(weights):
     assert roc_auc_score(y[asked], values[:, 1]) < 0.15
 
 
-def test_cached_values_are_those_of_the_packages_differentiable_pass(weights):
+@pytest.mark.parametrize("architecture", SMALL)
+def test_cached_values_are_those_of_the_packages_differentiable_pass(architecture, tmp_path):
     """Two ways through the package's public interface, one value; the fingerprint column is the whole difference."""
-    plain = replace(weights.specs.inference_config, FINGERPRINT_FEATURE=False)
-    head = TabpfnHead(replace(weights, specs=replace(weights.specs, inference_config=plain)), 6)
+    specs = random_specs(architecture)
+    plain = replace(specs, inference_config=replace(specs.inference_config, FINGERPRINT_FEATURE=False))
+    path = save(plain, tmp_path / "any.ckpt")
+    if architecture == "tabpfn_v3_5":  # from there on the weights come in this format
+        save_as_safetensors(Checkpoint(path).load(), path := path.with_suffix(".safetensors"))
+    head = TabpfnHead(TabpfnWeights.load(path, accepted=RELEASES[architecture].accept), 6)
     X, y = task(40, 6)
     X[:, 4] = 3.0  # a column that says nothing
     X[:, 5] = X[:, 5] > 0  # and one that could be taken for a category
-    queries, context = X[:5] + 0.1, head.read(X, y)
+    queries, context = X[:5] + np.float32(0.1), head.read(X, y)
     logits = head.logits(torch.from_numpy(queries), torch.from_numpy(X), torch.from_numpy(y))
     np.testing.assert_allclose(head.value(queries, [context])[:, 0], torch.sigmoid(logits).numpy(), atol=1e-5)
 

@@ -21,6 +21,27 @@ from tabpfn.model_loading import save_tabpfn_model
 
 ASSET = Path(__file__).parent / "assets" / "tiny-tabpfn-v2.ckpt"
 V2 = {"emsize": 16, "nlayers": 2, "nhead": 2, "max_num_classes": 2}
+V3 = {
+    "max_num_classes": 2,
+    "embed_dim": 16,
+    "nlayers": 2,
+    "icl_num_heads": 2,
+    "dist_embed_num_blocks": 1,
+    "dist_embed_num_heads": 2,
+    "dist_embed_num_inducing_points": 8,
+    "feat_agg_num_blocks": 1,
+    "feat_agg_num_heads": 2,
+    "feat_agg_num_cls_tokens": 2,
+    "decoder_num_heads": 2,
+    "decoder_head_dim": 8,
+}
+SMALL = {
+    "tabpfn_v2": V2,
+    "tabpfn_v2_5": {**V2, "num_thinking_rows": 4},
+    "tabpfn_v2_6": {**V2, "num_thinking_rows": 4},
+    "tabpfn_v3": V3,
+    "tabpfn_v3_5": {**V3, "num_buckets": 8},
+}
 STEPS, TASKS = 2000, 8
 
 
@@ -28,7 +49,7 @@ def random_specs(architecture="tabpfn_v2", seed=0, **config):
     """A network of an architecture with random weights; the layers that begin at zero as well, so that it reads."""
     torch.manual_seed(seed)
     module = ARCHITECTURES[architecture]
-    parsed, _ = module.parse_config({**V2, **config})
+    parsed, _ = module.parse_config({**SMALL[architecture], **config})
     network = module.get_architecture(parsed).eval()
     for parameter in network.parameters():
         if not parameter.any():
