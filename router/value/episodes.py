@@ -25,7 +25,7 @@ class Corpus:
     """One source with what its prompts look like to V0."""
 
     source: Source
-    states: StoredStates
+    states: StoredStates | None  # None where the pooled state is all that is read
     pooled: NDArray[np.float32]  # (P, H), normalised
     structure: NDArray[np.float32]  # (P, S)
 

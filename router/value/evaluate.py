@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from router.value.metrics import auc, calibration_mse, expected_calibration_error, pairwise_accuracy
+from router.value.train import embed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,13 +54,8 @@ def embed_corpus(
     network: ValueNetwork, corpus: Corpus, rows: NDArray[np.intp], max_tokens: int
 ) -> torch.Tensor:
     """V0's embeddings (len(rows), D) of stored prompts, in batches of 256."""
-    parts = []
-    for start in range(0, len(rows), 256):
-        chunk = rows[start : start + 256]
-        states, mask = corpus.states.batch(chunk, max_tokens)
-        facts = torch.from_numpy(corpus.structure[chunk])
-        parts.append(network.embed(states, mask, torch.from_numpy(corpus.pooled[chunk]), facts))
-    return torch.cat(parts)
+    chunks = (rows[start : start + 256] for start in range(0, len(rows), 256))
+    return torch.cat([embed_rows(network, corpus, chunk, max_tokens, "cpu") for chunk in chunks])
 
 
 @torch.inference_mode()

@@ -84,6 +84,19 @@ class V0(FromPairs[IclContext]):
         embeddings = self._network.embed(encoded.states, encoded.mask, encoded.pooled(), facts)
         return embeddings.float().cpu().numpy()
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether an embedding needs token states; else `of_pooled` makes it of the backbone's sentence embedding."""
+        return self._network.reads_tokens
+
+    @torch.inference_mode()
+    def of_pooled(self, pooled: NDArray[np.floating], texts: Sequence[str]) -> NDArray[np.float32]:
+        """What V0 sees (B, dim) in texts whose sentence embeddings (B, H) of unit length are known already."""
+        rows = torch.from_numpy(np.asarray(pooled, dtype=np.float32)).to(self._device)
+        facts = torch.from_numpy(structure.structure(texts)).to(self._device)
+        nothing = rows.new_zeros(len(rows), 0, rows.shape[1])
+        return self._network.embed(nothing, nothing[..., 0].bool(), rows, facts).float().cpu().numpy()
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What V0 sees in each text: (B, dim)."""
         if not texts:

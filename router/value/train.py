@@ -25,6 +25,7 @@ from router.value.corpus import fingerprints, read_source, sample_prompts, token
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
 from router.value.losses import ALPHA, LossName, fleet_ranking_loss, loss_named
 from router.value.network import ValueNetwork, head_config
+from router.value.pooled import pooled_states
 from router.value.tune import TuneConfig, tune
 
 if TYPE_CHECKING:
@@ -160,8 +161,11 @@ def start_head(network: ValueNetwork, weights: Path | None, freeze: bool) -> Non
 def load_corpus(folder: Path, config: TrainConfig, backbone: Backbone, cache: Path) -> tuple[Corpus, Split]:
     """Read a source, encode it unless that was done before, and split it."""
     source, part = load_source(folder, config)
+    facts = structure.structure(source.texts)
+    if config.adapter.connector == "none":
+        return Corpus(source, None, pooled_states(source, folder, backbone, cache), facts), part
     states = token_states(source, backbone, cache)
-    return Corpus(source, states, _pooled(states), structure.structure(source.texts)), part
+    return Corpus(source, states, _pooled(states), facts), part
 
 
 def load_source(folder: Path, config: TrainConfig) -> tuple[Source, Split]:
@@ -171,14 +175,22 @@ def load_source(folder: Path, config: TrainConfig) -> tuple[Source, Split]:
     return source, split(source, config.held_prompts, config.held_models, config.seed)
 
 
+def embed_rows(
+    network: ValueNetwork, corpus: Corpus, rows: NDArray[np.intp], max_tokens: int, device: str
+) -> torch.Tensor:
+    """V0's embeddings (len(rows), D) of a corpus's prompts."""
+    pooled, facts = (torch.from_numpy(array[rows]).to(device) for array in (corpus.pooled, corpus.structure))
+    if corpus.states is None:
+        nothing = pooled.new_zeros(len(rows), 0, pooled.shape[1])
+        return network.embed(nothing, nothing[..., 0].bool(), pooled, facts)
+    states, mask = corpus.states.batch(rows, max_tokens)
+    return network.embed(states.to(device), mask.to(device), pooled, facts)
+
+
 def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: str) -> torch.Tensor:
     """Logits (B, M) of an episode's queries."""
     corpus, n = episode.corpus, episode.context
-    states, mask = corpus.states.batch(episode.rows, max_tokens)
-    pooled, facts = (
-        torch.from_numpy(array[episode.rows]).to(device) for array in (corpus.pooled, corpus.structure)
-    )
-    embeddings = network.embed(states.to(device), mask.to(device), pooled, facts)  # (N+M, D)
+    embeddings = embed_rows(network, corpus, episode.rows, max_tokens, device)  # (N+M, D)
     labels = torch.from_numpy(episode.labels).to(device)
     seen = torch.from_numpy(episode.seen).to(device)
     context = network.head.read(embeddings[:n], labels[:, :n], seen, together=episode.together)
