@@ -70,6 +70,23 @@ def compare(
     show(first, second, out)
 
 
+@app.command("min-success")
+def min_success(
+    data: Data = None,
+    targets: Annotated[str, typer.Option(help="Shares of successes, with commas.")] = "0.5,0.6,0.7,0.8,0.9",
+    router: Annotated[str, typer.Option(help="Who predicts: a name of `sweep`.")] = "v0-1024",
+    out: Out = None,
+    seeds: Seeds = None,
+    test_size: TestSize = None,
+    weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
+) -> None:
+    """Whether `min_success` lands on its target: a sweep's test prompts replayed by the gateway's own rule."""
+    from benchmarks.min_success import run
+
+    options = {"data": data, "out": out, "seeds": seeds, "test_size": test_size, "weights": weights}
+    run(options, targets, router)
+
+
 @app.command("cold-start")
 def cold_start(
     data: Data = None,

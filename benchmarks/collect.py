@@ -20,7 +20,7 @@ from fleet.errors import UpstreamError
 from fleet.model import Usage
 from fleet.prices import cost_usd
 from fleet.usage import ReplyReader
-from router.features import unfit
+from router.eligibility import unfit
 from router.profile import ASSUMED_OUTPUT_TOKENS, LONGEST_WAIT_S, MOST_FAILURES, TRIES
 from router.verifiers import grade
 

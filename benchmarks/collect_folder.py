@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from router.features import unfit
+from router.eligibility import unfit
 
 if TYPE_CHECKING:
     from benchmarks.collect_journal import Call, Journal

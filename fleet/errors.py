@@ -17,16 +17,26 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Cause = Literal["status", "connect", "timeout", "cut", "key"]
+Cause = Literal["status", "connect", "timeout", "cut", "key", "resting", "limited", "window"]
 
 _TRANSIENT: Final = frozenset({408, 409, 425, 429})
 _THIS_UPSTREAM_ONLY: Final = frozenset({401, 402, 403, 404, 405})
+# How providers say that a prompt is too long: OpenAI, vLLM, Anthropic, llama.cpp.
+_OVERFLOW: Final = (
+    b"context_length_exceeded",
+    b"maximum context length",
+    b"prompt is too long",
+    b"exceed_context_size_error",
+)
 _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "connect": "cannot be reached",
         "timeout": "did not answer in time",
         "cut": "broke off its reply",
         "key": "has no usable API key",
+        "resting": "rests after failures",
+        "limited": "has asked to be left alone",
+        "window": "has too small a context window",
     }
 )
 
@@ -80,7 +90,23 @@ class UpstreamError(FleetError):
             return True
         if not 400 <= self.status < 500 or self.status in _TRANSIENT or self.status in _THIS_UPSTREAM_ONLY:
             return True
-        return b"context_length_exceeded" in self.body
+        return self.overflow
+
+    @property
+    def overflow(self) -> bool:
+        """Whether the prompt is too long for this model's window."""
+        refused = self.status in (400, 413, 422)
+        return self.cause == "window" or (refused and any(said in self.body for said in _OVERFLOW))
+
+    @property
+    def repeatable(self) -> bool:
+        """
+        Whether asking the same upstream again is safe: it said no, or was never reached, so that nothing is being
+        generated, and may say yes the next time.
+        """
+        if self.cause in ("connect", "resting", "limited"):
+            return True
+        return self.status is not None and (self.status >= 500 or self.status in _TRANSIENT)
 
     @property
     def retry_after(self) -> float | None:

@@ -49,10 +49,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: to open a connection, and of silence between two reads of a reply."""
+    """
+    Seconds: to open a connection, of silence between two reads of a reply, until its first byte, and in total.
+
+    A reply that is not streamed has its first byte when it has been generated.
+    """
 
     connect: float = 5.0
     read: float = 600.0
+    first_byte: float = 600.0
+    total: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Model:
 
     `name` is what callers and decisions say; `target` is PROVIDER/NAME in litellm's spelling ("openai/gpt-4o",
     "hosted_vllm/meta-llama/Llama-3.1-8B-Instruct", "replay/sage"). `api_key_env` is the NAME of an environment
-    variable: the key itself never enters this object.
+    variable: the key itself never enters this object. `regions` are tags of where it computes, for data residency.
+    `timeouts` None: the fleet's.
     """
 
     name: str
@@ -73,6 +80,9 @@ class Model:
     parameter_ratio: float | None = None
     context_window: int | None = None
     abilities: frozenset[str] = frozenset()
+    max_output_tokens: int | None = None
+    regions: frozenset[str] = frozenset()
+    timeouts: Timeouts | None = None
 
     @property
     def provider(self) -> str:

@@ -73,6 +73,12 @@ def known_context_window(target: str) -> int | None:
     return known.context_window if known else None
 
 
+def known_max_output_tokens(target: str) -> int | None:
+    """The most tokens a target writes in one reply, or None when unknown."""
+    known = _lookup(target)
+    return known.max_output_tokens if known else None
+
+
 def known_abilities(target: str) -> frozenset[str]:
     """What a target can do beyond chat; empty when unknown."""
     known = _lookup(target)
@@ -84,6 +90,7 @@ class _Known:
     provider: str
     prices: Prices
     context_window: int | None
+    max_output_tokens: int | None
     abilities: frozenset[str]
 
 
@@ -112,6 +119,7 @@ def _read(entry: Mapping[str, Any]) -> _Known | None:
     if not _is_number(per_input) or not _is_number(per_output):
         return None
     window = entry.get("max_input_tokens") or entry.get("max_tokens")
+    longest = entry.get("max_output_tokens")
     provider = str(entry.get("litellm_provider", ""))
     abilities = {ability for key, ability in _ABILITY_KEYS if entry.get(key) is True}
     if entry.get("mode") == "embedding":
@@ -126,6 +134,7 @@ def _read(entry: Mapping[str, Any]) -> _Known | None:
             **{name: _per_million(price) for name, key in _PRICE_KEYS if _is_number(price := entry.get(key))},
         ),
         context_window=window if isinstance(window, int) else None,
+        max_output_tokens=longest if isinstance(longest, int) else None,
         abilities=frozenset(abilities),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from fleet.breaker import Visit
     from fleet.model import Model
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -24,13 +25,15 @@ class Reply:
     A model's answer whose status line and headers are in and whose body has not been read.
 
     `headers` have lower-case names. `content` yields OpenAI-shape bytes, JSON or server-sent events, and raises
-    UpstreamError where the upstream breaks off. Close every reply, read or not.
+    UpstreamError where the upstream breaks off. Close every reply, read or not. `visit`, in a reply that came through
+    a fleet, takes what its reader finds out about it.
     """
 
     status: int
     headers: Mapping[str, str]
     content: AsyncIterator[bytes]
     close: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+    visit: Visit | None = field(default=None, repr=False)
 
     async def aclose(self) -> None:
         """Stop the upstream if it has not finished. Safe to call twice."""

@@ -39,9 +39,10 @@ from router.ledger import Ledger
 from router.logs import tell
 from router.metrics import Metrics
 from router.policies import Policies
-from router.reload import watch
+from router.reload import Reloads, watch
 from router.store.engine import open_store
 from router.store.writer import Writer
+from router.tokens import TokenCounter
 from router.tracing import open_tracing
 from router.valuation import Loading, Valuation
 
@@ -78,22 +79,24 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             upstreams = fleet or Fleet.open(settings.fleet, settings.timeouts)
             if fleet is None:
                 closing.push_async_callback(upstreams.aclose)
-            loading = Loading(_load(settings, scorer, upstreams, engine))
+            tokens = TokenCounter()
+            loading = Loading(_load(settings, scorer, upstreams, engine, tokens))
             closing.push_async_callback(loading.aclose)
             ledger = Ledger(writer, loading)
             closing.push_async_callback(ledger.aclose)
-            counts.watch(writer, loading)
+            reloads = Reloads()
+            counts.watch(writer, loading, reloads)
             tracing = open_tracing(os.environ)
             if tracing is not None:
                 observers.append(tracing.record)
                 closing.push_async_callback(asyncio.to_thread, tracing.shutdown)
-            gateway = Gateway(settings, upstreams, loading, ledger)
+            gateway = Gateway(settings, upstreams, loading, ledger, tokens=tokens)
             book = Book(engine, writer.process)
             await book.start()
             app.state.services = Services(gateway, writer, book, metrics=counts, engine=engine)
             app.state.schedule_gate = Gate()
             app.state.policies = Policies(engine, loading, store_prompts=settings.store.store_prompts)
-            watching = asyncio.create_task(watch(settings, gateway.apply), name="watch-settings")
+            watching = asyncio.create_task(watch(settings, gateway.apply, reloads), name="watch-settings")
             closing.callback(watching.cancel)
             following = asyncio.create_task(book.follow(), name="follow-keys")
             closing.callback(following.cancel)
@@ -112,24 +115,28 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
         )
     app.add_middleware(RequestIds)
     app.add_middleware(Seen, observers=observers)
+    # in this order they are compared with a request's path
+    for room in (chat, messages, responses, completions, embeddings, models, feedback, explain, health):
+        app.include_router(room.api)
     app.include_router(metrics.api)
     app.include_router(decisions.api)
     app.include_router(keys.api)
-    for room in (chat, completions, embeddings, messages, responses, models, feedback, explain, health):
-        app.include_router(room.api)
     for trainers in (value, schedule):
         app.include_router(trainers.api)
     return app
 
 
-async def _load(settings: Settings, scorer: Scorer | None, fleet: Fleet, engine: Engine) -> Valuation:
-    """V0 and its contexts, ready to decide. Raises what either raises."""
+async def _load(
+    settings: Settings, scorer: Scorer | None, fleet: Fleet, engine: Engine, tokens: TokenCounter
+) -> Valuation:
+    """V0 and its contexts, ready to decide, and the tokenizer beside it. Raises what either raises."""
     ours = scorer is None
     if scorer is None:
         from router.value.batcher import Scorer  # imports torch when it loads
 
         value = settings.value
         scorer = await Scorer.load(value.weights, value.backbone, value.device, value.tabpfn)
+        await asyncio.to_thread(tokens.load)
     contexts = Contexts(engine, scorer, fleet.models, context_size=settings.context_size)
     await contexts.start()
     contexts.follow(fleet.models)  # the fleet may have changed meanwhile

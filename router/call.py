@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.eligibility import Rule
 from router.errors import BadRequest
+from router.sessions import session_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fleet.upstream import Operation
     from router.wire.stream import Wire
 
 AUTO = "auto"
-OPTIONS = ("beta", "models")
+OPTIONS = ("beta", "min_success", "max_cost_usd", "models", "exclude", "regions")
 WRITABLE_DEPTH = 250  # what orjson can write again at the least
 
 
@@ -27,7 +29,9 @@ class Call:
 
     `body` is what goes upstream: the caller's JSON without our `router` field. `wire` is the caller's protocol where
     that is not OpenAI's own, and `body` then its translation. `beta` is None where the caller left it to the preset
-    or the settings; `only` is the caller's allow-list, None for all.
+    or the settings, and so is `min_success`; `only` is the caller's allow-list, None for all. `rules` are what the
+    caller's key (`caller`, its number) says besides. `repeated`: the caller's SDK has asked before and counts itself.
+    `session`: what headers call the conversation.
     """
 
     body: Mapping[str, Any]
@@ -38,6 +42,24 @@ class Call:
     only: tuple[str, ...] | None
     operation: Operation = "chat"
     wire: Wire | None = None
+    min_success: float | None = None
+    max_cost_usd: float | None = None
+    exclude: tuple[str, ...] = ()
+    regions: tuple[str, ...] | None = None
+    rules: tuple[Rule, ...] = ()
+    caller: int | None = None
+    repeated: bool = False
+    session: str | None = None
+
+    @property
+    def scope(self) -> tuple[str, int | None]:
+        """Whose traffic this is part of, when something is kept over traffic."""
+        return self.model, self.caller
+
+    @property
+    def rule(self) -> Rule:
+        """What the request itself says about who may answer."""
+        return Rule("router", self.only, self.exclude, self.regions, self.max_cost_usd)
 
     def told_by(self, wire: Wire) -> Call:
         """The same call, its reply to be told in another protocol, which takes the usage out of the stream."""
@@ -91,15 +113,27 @@ def understand(body: dict[str, Any], beta_header: str | None, operation: Operati
         raise BadRequest(
             f"router has no option {unknown!r}; it has {', '.join(OPTIONS)}", param=f"router.{unknown}"
         )
+    options = options or {}
     return Call(
         body=body,
         model=model,
         stream=bool(stream),
         hide_usage=not _asks_for_usage(body),
-        beta=_beta(options or {}, beta_header),
-        only=_only((options or {}).get("models")),
+        beta=_beta(options, beta_header),
+        only=_words(options, "models"),
         operation=operation,
+        min_success=_number(options, "min_success", 1.0),
+        max_cost_usd=_number(options, "max_cost_usd", None),
+        exclude=_words(options, "exclude") or (),
+        regions=_words(options, "regions"),
     )
+
+
+def with_headers(call: Call, headers: Sequence[tuple[bytes, bytes]]) -> Call:
+    """The call with what its headers (raw, as ASGI has them) say besides."""
+    count = next((value for name, value in headers if name == b"x-stainless-retry-count"), b"0")
+    repeated, session = count.isdigit() and int(count) > 0, session_name(headers)
+    return replace(call, repeated=repeated, session=session) if repeated or session else call
 
 
 def _check_messages(body: Mapping[str, Any]) -> None:
@@ -163,12 +197,28 @@ def _beta(options: Mapping[str, Any], header: str | None) -> float | None:
     return number
 
 
-def _only(models: object) -> tuple[str, ...] | None:
-    if models is None:
+def _number(options: Mapping[str, Any], name: str, most: float | None) -> float | None:
+    """An option above 0, and at most `most`."""
+    value = options.get(name)
+    if value is None:
         return None
-    if not isinstance(models, list) or not models or not all(isinstance(name, str) for name in models):
-        raise BadRequest("router.models must be a list of at least one model's name", param="router.models")
-    return tuple(models)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 < value <= (most or float("inf"))
+    ):
+        span = "above 0" if most is None else f"above 0 and at most {most:g}"
+        raise BadRequest(f"router.{name} must be a number {span}", param=f"router.{name}")
+    return float(value)
+
+
+def _words(options: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    words = options.get(name)
+    if words is None:
+        return None
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise BadRequest(f"router.{name} must be a list of at least one name", param=f"router.{name}")
+    return tuple(words)
 
 
 def _asks_for_usage(body: Mapping[str, Any]) -> bool:

@@ -8,21 +8,31 @@ called or imported that is slow: a file is read again whenever it changes.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from fleet.breaker import BreakerSettings
 from fleet.model import Model, Prices, Timeouts
-from fleet.prices import known_abilities, known_context_window, known_prices
+from fleet.prices import (
+    known_abilities,
+    known_context_window,
+    known_max_output_tokens,
+    known_prices,
+)
 from fleet.providers.catalog import KNOWN_PROVIDERS, base_url, default_key_env, kind
 from fleet.providers.keys import find_key
 from fleet.replay import REPLAY_MODELS
 from router import yaml_tree
 from router.config_schema import (
+    BreakerSection,
     FleetSection,
     PresetSection,
+    PricesSection,
+    RetriesSection,
     Root,
     ServerSection,
+    SessionsSection,
     StoreSection,
     TimeoutsSection,
     ValueSection,
@@ -31,6 +41,8 @@ from router.config_schema import (
     suggest,
     visible_name,
 )
+from router.failover import Retries
+from router.sessions import SessionSettings
 from router.value_settings import TabpfnSettings, tabpfn_problems, tabpfn_settings
 from router.yaml_tree import Problem
 
@@ -59,7 +71,8 @@ _SQLITE: Final = "sqlite:///"
 @dataclass(frozen=True)
 class ServerSettings:
     """
-    Where the gateway listens, how large a body it takes, whether callers need a key of ours, how it logs.
+    Where the gateway listens, how large a body it takes, whether callers need a key of ours, how it logs, and how many
+    seconds replies under way have when it is told to end.
 
     `require_key` None: once there is or ever was one. `cors_origins`: the web pages that may call, "*" for all.
     """
@@ -69,6 +82,7 @@ class ServerSettings:
     max_body_mb: float
     require_key: bool | None
     log: Literal["text", "json"] = "text"
+    drain_s: int = 30
     cors_origins: tuple[str, ...] = ()
 
 
@@ -92,15 +106,22 @@ class ValueSettings:
 
 @dataclass(frozen=True)
 class Preset:
-    """What a routed request prefers: its β (None: the file's) and who may answer (None: everybody)."""
+    """A routed request's β or `min_success` (None: the file's), its limits, and who may answer (None: everybody)."""
 
     beta: float | None = None
     models: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    regions: tuple[str, ...] | None = None
+    min_success: float | None = None
+    max_cost_usd: float | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that router.yaml says, with its defaults. `path` is the file, absolute."""
+    """
+    Everything that router.yaml says, with its defaults. `path` is the file, absolute, and so is `prices`, a second
+    file with nothing but prices.
+    """
 
     fleet: tuple[Model, ...]
     beta: float
@@ -113,6 +134,13 @@ class Settings:
     timeouts: Timeouts
     path: Path
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    min_success: float | None = None
+    max_cost_usd: float | None = None
+    regions: tuple[str, ...] | None = None
+    retries: Retries = field(default_factory=Retries)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    prices: Path | None = None
 
 
 class ConfigError(Exception):
@@ -163,16 +191,31 @@ class _Reader:
             self._add((), "the file should be a mapping with the keys " + ", ".join(Root.model_fields))
             return self._done(None, ())
         root, _ = self._check(Root, ())
-        models = tuple(self._fleet())
+        self._priced = self._prices()
+        described = tuple(self._fleet())
+        models = tuple(model for model, _ in described)
         presets = self._presets()
         server, _ = self._check(ServerSection, ("server",))
         store = self._store()
         value = self._value()
         timeouts, _ = self._check(TimeoutsSection, ("timeouts",))
-        if root is None or server is None or store is None or value is None or timeouts is None:
+        retries, _ = self._check(RetriesSection, ("retries",))
+        breaker, _ = self._check(BreakerSection, ("breaker",))
+        sessions, _ = self._check(SessionsSection, ("sessions",))
+        if (
+            root is None
+            or server is None
+            or store is None
+            or value is None
+            or timeouts is None
+            or retries is None
+            or breaker is None
+            or sessions is None
+        ):
             return self._done(None, models)
+        all_timeouts = Timeouts(**timeouts.model_dump())
         settings = Settings(
-            fleet=models,
+            fleet=tuple(_with_timeouts(model, given, all_timeouts) for model, given in described),
             beta=root.beta,
             exploration=root.exploration,
             combine=root.combine,
@@ -180,9 +223,16 @@ class _Reader:
             server=ServerSettings(**{**server.model_dump(), "cors_origins": tuple(server.cors_origins)}),
             store=store,
             value=value,
-            timeouts=Timeouts(**timeouts.model_dump()),
+            timeouts=all_timeouts,
             path=self._path,
             presets=presets,
+            min_success=root.min_success,
+            max_cost_usd=root.max_cost_usd,
+            regions=_tuple(root.regions),
+            retries=Retries(**retries.model_dump()),
+            breaker=BreakerSettings(**breaker.model_dump()),
+            sessions=SessionSettings(**sessions.model_dump()),
+            prices=self._prices_file(),
         )
         return self._done(settings, models)
 
@@ -195,7 +245,8 @@ class _Reader:
     def _check(self, schema: type[S], location: Location) -> tuple[S | None, Mapping[str, Any]]:
         return check(schema, self._tree, self._file, location, self._problems)
 
-    def _fleet(self) -> Iterator[Model]:
+    def _fleet(self) -> Iterator[tuple[Model, dict[str, float]]]:
+        """The models that are described well, each with the timeouts that it has of its own."""
         entries = self._tree.value.get("fleet")
         if entries is None or entries == []:
             self._add(("fleet",), "fleet lists no model")
@@ -211,11 +262,35 @@ class _Reader:
             if all(key in sound or key not in entry for key in ("api_base", "api_key_env")):
                 self._check_provider(index, sound)
                 self._check_key(index, sound)
-            prices = None if entry.get("prices") is not None else self._known_prices(index, sound["target"])
+            prices = self._priced.get(str(sound.get("name"))) or self._priced.get(sound["target"])
+            if prices is None and entry.get("prices") is None:
+                prices = self._known_prices(index, sound["target"])
             if section is not None and section.prices is not None:
                 prices = Prices(**section.prices.model_dump())
             if section is not None and prices is not None:
-                yield _model(section, prices)
+                own = section.timeouts.model_dump(exclude_none=True) if section.timeouts else {}
+                yield _model(section, prices), own
+
+    def _prices_file(self) -> Path | None:
+        named = self._tree.value.get("prices")
+        return self._path.parent / Path(named).expanduser() if isinstance(named, str) and named else None
+
+    def _prices(self) -> dict[str, Prices]:
+        """What the file of prices says, by a model's name or target."""
+        file = self._prices_file()
+        if file is None:
+            return {}
+        tree, problems = yaml_tree.read(file)
+        self._problems += problems
+        if not isinstance(tree.value, dict):
+            self._problems.append(Problem(str(file), 1, "should be a mapping, each a model with its prices"))
+            return {}
+        found = {}
+        for name in tree.value:
+            section, _ = check(PricesSection, tree, str(file), (name,), self._problems)
+            if section is not None:
+                found[name] = Prices(**section.model_dump())
+        return found
 
     def _presets(self) -> dict[str, Preset]:
         entries = self._tree.value.get("presets")
@@ -241,16 +316,24 @@ class _Reader:
         if name in fleet:
             self._add(place, f"{spell(place)} is the name of a model of the fleet; choose another")
         section, _ = self._check(PresetSection, place)
-        models = section.models if section else None
-        for index, model in enumerate(models or ()):
-            if model not in fleet:
-                known = tuple(each for each in fleet if isinstance(each, str))
-                meant = suggest(model, known)
-                hint = f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}"
-                self._add(
-                    (*place, "models", index), f"{spell(place)}: the fleet has no model {model!r}; {hint}"
-                )
-        return Preset(section.beta if section else None, tuple(models) if models else None)
+        if section is None:
+            return Preset()
+        for key, models in (("models", section.models or ()), ("exclude", section.exclude)):
+            for index, model in enumerate(models):
+                if model not in fleet:
+                    known = tuple(each for each in fleet if isinstance(each, str))
+                    meant = suggest(model, known)
+                    hint = f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}"
+                    message = f"{spell(place)}: the fleet has no model {model!r}; {hint}"
+                    self._add((*place, key, index), message)
+        return Preset(
+            beta=section.beta,
+            models=_tuple(section.models),
+            exclude=tuple(section.exclude),
+            regions=_tuple(section.regions),
+            min_success=section.min_success,
+            max_cost_usd=section.max_cost_usd,
+        )
 
     def _report_repeated_names(self, entries: list[object]) -> None:
         first_lines: dict[str, int] = {}
@@ -338,6 +421,14 @@ class _Reader:
         return None if problems else tabpfn_settings(section.tabpfn, self._path.parent)
 
 
+def _with_timeouts(model: Model, own: Mapping[str, float], everybodys: Timeouts) -> Model:
+    return replace(model, timeouts=replace(everybodys, **own)) if own else model
+
+
+def _tuple(words: list[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
+
+
 def _known_abilities(target: str) -> frozenset[str]:
     return frozenset({"completions"}) if target.startswith("replay/") else known_abilities(target)
 
@@ -355,4 +446,6 @@ def _model(section: FleetSection, prices: Prices) -> Model:
         parameter_ratio=section.parameter_ratio,
         context_window=section.context_window or known_context_window(target),
         abilities=_known_abilities(target) if abilities is None else frozenset(abilities),
+        max_output_tokens=section.max_output_tokens or known_max_output_tokens(target),
+        regions=frozenset(section.regions or ()),
     )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Positive = Annotated[float, Field(gt=0)]
+Success = Annotated[float, Field(gt=0, le=1)]
+Tags = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 Ability = Literal["tools", "vision", "json", "logprobs", "audio", "reasoning", "completions", "embeddings"]
 
 
@@ -101,7 +104,10 @@ class FleetSection(Section):
     prices: PricesSection | None = None
     parameter_ratio: Annotated[float, Field(gt=0)] | None = None
     context_window: Annotated[int, Field(gt=0)] | None = None
+    max_output_tokens: Annotated[int, Field(gt=0)] | None = None
     abilities: list[Ability] | None = None
+    regions: Tags | None = None
+    timeouts: ModelTimeoutsSection | None = None
 
 
 class ServerSection(Section):
@@ -112,6 +118,7 @@ class ServerSection(Section):
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
     require_key: bool | None = None
     log: Literal["text", "json"] = "text"
+    drain_s: Annotated[int, Field(ge=0, le=3600)] = 30
     cors_origins: list[Annotated[str, AfterValidator(_origin)]] = []
 
 
@@ -155,6 +162,41 @@ class TimeoutsSection(Section):
 
     connect: Seconds = 5.0
     read: Seconds = 600.0
+    first_byte: Seconds = 600.0
+    total: Seconds = 3600.0
+
+
+class ModelTimeoutsSection(Section):
+    """The same for one model; what is left out is the file's."""
+
+    connect: Seconds | None = None
+    read: Seconds | None = None
+    first_byte: Seconds | None = None
+    total: Seconds | None = None
+
+
+class RetriesSection(Section):
+    """Whether to ask again, and whether to ask a second model beside a slow one."""
+
+    rounds: Annotated[int, Field(ge=0, le=10)] = 2
+    pause_s: Seconds = 0.25
+    longest_pause_s: Seconds = 8.0
+    hedge_after_s: Seconds | None = None
+
+
+class SessionsSection(Section):
+    """How firmly a conversation stays with its model, and for how long it is remembered."""
+
+    hysteresis: Share = 0.05
+    keep_s: Annotated[float, Field(ge=0)] = 600.0
+
+
+class BreakerSection(Section):
+    """When a model that fails is left alone, and for how long."""
+
+    failures: Annotated[int, Field(ge=0)] = 5
+    rest_s: Seconds = 5.0
+    longest_rest_s: Seconds = 300.0
 
 
 class PresetSection(Section):
@@ -162,6 +204,10 @@ class PresetSection(Section):
 
     beta: Share | None = None
     models: Annotated[list[str], Field(min_length=1)] | None = None
+    exclude: list[str] = []
+    regions: Tags | None = None
+    min_success: Success | None = None
+    max_cost_usd: Positive | None = None
 
 
 class Root(Section):
@@ -169,6 +215,9 @@ class Root(Section):
 
     fleet: Any = None
     beta: Share = 0.8
+    min_success: Success | None = None
+    max_cost_usd: Positive | None = None
+    regions: Tags | None = None
     presets: Any = None
     exploration: Share = 0.0
     combine: Literal["separate", "weighted"] = "separate"
@@ -177,6 +226,10 @@ class Root(Section):
     store: Any = None
     value: Any = None
     timeouts: Any = None
+    retries: Any = None
+    breaker: Any = None
+    sessions: Any = None
+    prices: Annotated[str, Field(min_length=1)] | None = None
 
 
 S = TypeVar("S", bound=Section)

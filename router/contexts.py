@@ -217,13 +217,17 @@ class Contexts:
         """Something was written: look soon."""
         self._nudged.set()
 
-    def follow(self, models: Iterable[str]) -> None:
+    def follow(self, models: Iterable[str], context_size: int | None = None) -> None:
         """
         The fleet is now these models. New ones are there at once, with an empty context until their outcomes
-        have been read; those left out leave the snapshot, and find their outcomes again should they return.
-        Call it after `start`.
+        have been read; those left out leave the snapshot, and find their outcomes again should they return. Another
+        size holds as soon as the outcomes have been read again. Call it after `start`.
         """
         followed = tuple(dict.fromkeys(models))
+        if context_size not in (None, self._context_size):
+            assert context_size is not None
+            self._context_size, self._histories, self.stale_rows = context_size, {}, 0
+            self.nudge()
         if followed == self._models:
             return
         self._models = followed

@@ -5,12 +5,16 @@ Values and costs in, one decision out. Pure: no clock, no network; chance comes 
 
 β = 1 buys success at any price, β = 0 the cheapest. The best score is chosen and the others are ranked behind
 it as fallbacks, except that a share of the requests (`exploration`) goes to a model drawn at random.
+
+With a `bar` (min_success) the cheapest model whose value reaches it is chosen, the dearer ones that reach it behind it,
+then the others by value. A conversation's `Incumbent` is kept unless somebody is better by more than a margin.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -40,7 +44,8 @@ class Decision:
     Who answers, and who would if that one cannot.
 
     `candidates` are in rank, the excluded ones last. `propensity` is the probability with which `chosen` is
-    chosen on this request. `reason` is "best_score", "explored" or "pinned"; "fallback" after a failure.
+    chosen on this request. `reason` is "best_score", "explored" or "pinned"; with a bar "min_success", or
+    "min_success_unreached" where nobody reaches it; "session" where the incumbent stays; "fallback" after a failure.
     """
 
     chosen: str
@@ -49,6 +54,22 @@ class Decision:
     beta: float
     reason: str
     propensity: float
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """
+    The model that a conversation is with.
+
+    `saved_usd` is what its provider's prompt cache spares this request, and has been taken off its cost. `hysteresis`
+    is what somebody else must be better by: in score, or with a bar in success, and as a share of the cost. `firm`:
+    it stays whatever others are worth.
+    """
+
+    model: str
+    saved_usd: float
+    hysteresis: float
+    firm: bool = False
 
 
 def expected_cost(model: Model, input_tokens: int, mean_output_tokens: float) -> float:
@@ -72,12 +93,15 @@ def decide(
     *,
     cost_scale: float,
     combine: Combine = "separate",
+    bar: float | None = None,
+    incumbent: Incumbent | None = None,
 ) -> Decision:
     """
     Choose among the models of `values`; `costs` (USD) has them all, `excluded` has others with their reasons.
 
     With `combine="weighted"` the values were predicted for labels r_β and are the scores already. Equal scores
-    go to the cheaper model, then by name. At least one model must have a value.
+    go to the cheaper model, then by name. At least one model must have a value. Nothing is explored in a
+    conversation that has an incumbent among the models.
     """
     ranked = sorted(
         (
@@ -91,10 +115,18 @@ def decide(
             )
             for model, value in values.items()
         ),
-        key=_rank,
+        key=_rank if bar is None else partial(_rank_by_bar, bar),
     )
     order = [candidate.model for candidate in ranked]
     chosen, reason = order[0], "best_score"
+    if bar is not None:
+        reason = "min_success" if _reaches(ranked[0], bar) else "min_success_unreached"
+    if incumbent is not None and incumbent.model in values:
+        exploration = 0.0
+        [current] = (candidate for candidate in ranked if candidate.model == incumbent.model)
+        if current is not ranked[0] and _stays(current, ranked[0], incumbent, beta, cost_scale, combine, bar):
+            chosen, reason = current.model, "session"
+            order = [chosen, *(model for model in order if model != chosen)]
     if exploration > 0 and rng.random() < exploration:
         chosen, reason = rng.choice(order), "explored"
     return Decision(
@@ -139,6 +171,46 @@ def after_failures(
         reason="fallback",
         propensity=1 - exploration * others / eligible,
     )
+
+
+def _stays(
+    current: Candidate,
+    best: Candidate,
+    incumbent: Incumbent,
+    beta: float,
+    cost_scale: float,
+    combine: Combine,
+    bar: float | None,
+) -> bool:
+    """Whether a conversation stays with its model although another ranks above it."""
+    assert current.cost is not None and best.cost is not None  # noqa: PT018
+    assert current.value is not None and best.value is not None  # noqa: PT018
+    if incumbent.firm:
+        return True
+    if bar is not None and _reaches(best, bar):
+        good = current.value >= bar - incumbent.hysteresis
+        return good and best.cost >= current.cost * (1 - incumbent.hysteresis)
+    gain = best.value - current.value
+    if bar is not None:
+        return gain <= incumbent.hysteresis
+    # costs beyond the scale count here: a long conversation would otherwise cost the same everywhere
+    unit = max(cost_scale, current.cost + incumbent.saved_usd, best.cost)
+    dearer = (best.cost - current.cost) / unit if unit > 0 else 0.0
+    if combine == "weighted":
+        return gain - (1 - beta) * (incumbent.saved_usd / unit if unit > 0 else 0.0) <= incumbent.hysteresis
+    return beta * gain - (1 - beta) * dearer <= incumbent.hysteresis
+
+
+def _reaches(candidate: Candidate, bar: float) -> bool:
+    return candidate.value is not None and candidate.value >= bar
+
+
+def _rank_by_bar(bar: float, candidate: Candidate) -> tuple[bool, float, float, str]:
+    """Those that reach the bar by cost, then the others by value."""
+    cost, value = candidate.cost or 0.0, candidate.value or 0.0
+    if _reaches(candidate, bar):
+        return False, cost, -value, candidate.model
+    return True, -value if math.isfinite(value) else math.inf, cost, candidate.model
 
 
 def _rank(candidate: Candidate) -> tuple[float, float, str]:

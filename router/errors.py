@@ -19,6 +19,8 @@ What a caller can be told went wrong; every error knows its OpenAI form.
       - RateLimited           429  the key's requests or tokens a minute, or requests at a time
       - QuotaSpent            429  the key's budget is spent
       - NotReady              503  the value model is still loading, or the store is away; try again
+      - Resting               429  everybody who may answer is resting; every model's reason
+      - UpstreamResting       503  the one model that was named rests (429 when it asked to be left alone)
       - UpstreamFailed        502  no upstream gave an answer (504 when the last one was too slow)
       - UpstreamRefused       4xx  an upstream's own error, passed on as it came
 
@@ -268,6 +270,36 @@ class NotReady(GatewayError):
 
     def __init__(self, message: str, retry_after_s: int = 2) -> None:
         super().__init__(message, headers={"retry-after": str(retry_after_s)})
+
+
+class Resting(GatewayError):
+    """Those who could serve the request rest; `reasons` says why each model is out."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "no_candidate"
+
+    def __init__(self, reasons: Mapping[str, str], retry_after_s: float) -> None:
+        each = "; ".join(f"{model}: {reason}" for model, reason in sorted(reasons.items()))
+        super().__init__(
+            f"no model of the fleet can serve this request now. {each}",
+            param="model",
+            headers={"retry-after": str(math.ceil(retry_after_s))},
+        )
+        self.reasons = dict(reasons)
+
+
+class UpstreamResting(GatewayError):
+    """The model that was asked for rests after failures or, `limited`, has asked to be left alone."""
+
+    status = 503
+    type = "upstream_error"
+    code = "upstream_resting"
+
+    def __init__(self, message: str, headers: Mapping[str, str], *, limited: bool) -> None:
+        super().__init__(message, headers=headers)
+        if limited:
+            self.status, self.type, self.code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
 class UpstreamFailed(GatewayError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -20,9 +20,10 @@ from starlette.responses import Response
 
 from fleet.model import Usage
 from fleet.prices import cost_usd
+from router.call import with_headers
 from router.decide import after_failures
 from router.ended import Routing, saved_usd
-from router.errors import GatewayError, UpstreamFailed
+from router.errors import GatewayError, NotReady, UpstreamFailed
 from router.ledger import NO_VERSION, prompt_row
 from router.store.rows import CandidateRow, DecisionRow
 from router.wire.errors import error_body
@@ -59,7 +60,7 @@ class Exchange(Response):
         key_id = admission.key_id if admission else None
         self.id = f"dec_{secrets.token_hex(12)}"
         self._gateway = gateway
-        self._call = call
+        self._call = replace(call, caller=key_id)
         self._key_id = key_id
         self._store_prompts = gateway.settings.store.store_prompts
         self._created_at = time.time()
@@ -70,12 +71,15 @@ class Exchange(Response):
         self._failed: dict[str, str] = {}
         self._routed: Routed | None = None
         self._relay: Relay | None = None
+        self._streaming = False
+        self._retelling: Retelling | None = None
         self._status = CLIENT_LEFT
         self._path = self._request_id = ""
         self._scope: Scope = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._path, self._request_id = scope["path"], scope.get("request_id", "")
+        self._call = with_headers(self._call, scope["headers"])
         self._scope = scope
         try:
             with anyio.CancelScope() as until_the_client_leaves:
@@ -90,6 +94,10 @@ class Exchange(Response):
                 watch = asyncio.create_task(_watch(receive, until_the_client_leaves))
                 try:
                     await self._answer(sending)
+                except asyncio.CancelledError:
+                    if not until_the_client_leaves.cancel_called:
+                        await self._break_off(sending)  # the gateway ends, and cannot wait any longer
+                    raise
                 finally:
                     watch.cancel()
         finally:
@@ -106,7 +114,7 @@ class Exchange(Response):
                 self._routed = await self._gateway.route(self._call)
             finally:
                 self._decided_ms = self._elapsed_ms()
-            self._gateway.ledger.open(self.id)
+            self._gateway.opened(self.id, self._call, self._routed)
             self._relay = await self._upstream(self._gateway.call(self._call, self._routed, self._failed))
             await self._forward(send, self._relay)
         except GatewayError as error:
@@ -129,7 +137,8 @@ class Exchange(Response):
             await self._send_whole(send, relay.status, relay.headers, body)
             return
         await _start(send, relay.status, relay.headers | self._decision_headers())
-        retelling = Retelling(self._call.wire.story()) if self._call.wire else None
+        retelling = self._retelling = Retelling(self._call.wire.story()) if self._call.wire else None
+        self._streaming = True
         chunks = relay.chunks()
         while (chunk := await self._upstream(anext(chunks, None))) is not None:
             told = retelling.feed(chunk) if retelling else chunk
@@ -138,6 +147,18 @@ class Exchange(Response):
                 break
         self._status = BROKEN_OFF if relay.cut or (retelling and retelling.failed) else relay.status
         await send({"type": "http.response.body", "body": b""})
+
+    async def _break_off(self, send: Send) -> None:
+        """Tell the client that the gateway ends before its reply did."""
+        error = NotReady("the gateway is shutting down")
+        self._status, self._scope["error"] = error.status, type(error).__name__
+        if self._streaming:
+            event = b"\n\ndata: " + error.body() + b"\n\n"
+            told = self._retelling.feed(event) if self._retelling else event
+            await send({"type": "http.response.body", "body": told})
+        elif self._first_byte_ms is None:
+            body = error_body(error, self._path, self._request_id)
+            await self._send_whole(send, error.status, error.headers, body)
 
     def _translated(self, body: bytes, relay: Relay) -> bytes:
         """A whole reply in the caller's protocol."""
@@ -207,6 +228,8 @@ class Exchange(Response):
             )
             return
         usage = self._usage(routed.features)
+        if usage is not None and self._status < 400:
+            self._gateway.answered(routed, decision.chosen, usage)
         model = routed.models[decision.chosen]
         reading = routed.reading
         row = DecisionRow(
@@ -224,7 +247,10 @@ class Exchange(Response):
             target=model.target,
             reason=decision.reason,
             propensity=decision.propensity,
-            candidates=tuple(CandidateRow(**asdict(candidate)) for candidate in decision.candidates),
+            candidates=tuple(
+                CandidateRow(each.model, each.value, each.cost, each.score, each.excluded)
+                for each in decision.candidates
+            ),
             status=self._status,
             completion_id=self._relay.reader.completion_id if self._relay else None,
             stream=self._call.stream,

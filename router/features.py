@@ -1,6 +1,6 @@
 """
 What a chat request says about itself, before any model is asked: the text V0 reads, and what a model must be
-able to do to serve it.
+able to do to serve it (eligibility.py says who is).
 
 V0 was trained on plain task prompts, so it reads the last user message's text and nothing else: no system
 prompt, no history. That is a first choice, to be measured.
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+from router.tokens import estimated_tokens
 
-    from fleet.model import Model
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from fleet.upstream import Operation
 
-CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 765  # what OpenAI counts for a 1024 × 1024 image in full detail
 JSON_FORMATS = ("json_object", "json_schema")
 
@@ -29,55 +29,61 @@ class Features:
     """
     One request as routing sees it.
 
-    `needs` are names of `Model.abilities`. Token counts are estimates: four characters a token; `output_tokens`
-    is the limit that the caller set, None without one.
+    `needs` are names of `Model.abilities`. `input_tokens` is a count of the text, or a quarter of its characters,
+    and an estimate for images; `output_tokens` is the limit that the caller set, None without one, for each of
+    `choices` replies.
     """
 
     text: str
     needs: frozenset[str]
     input_tokens: int
     output_tokens: int | None
+    choices: int = 1
+    only_text: bool = True
 
 
-def extract(body: Mapping[str, Any], operation: Operation = "chat") -> Features:
-    """The features of an OpenAI body that `router.call` has checked; nothing else is assumed."""
+def extract(
+    body: Mapping[str, Any], operation: Operation = "chat", text_tokens: int | None = None
+) -> Features:
+    """
+    The features of an OpenAI body that `router.call` has checked; nothing else is assumed.
+
+    `text_tokens` is the number of tokens in `texts(body, operation)`, estimated where it is None.
+    """
+    if text_tokens is None:
+        text_tokens = estimated_tokens(sum(map(len, texts(body, operation))))
     if operation == "completions":
-        text, tokens = _read_texts(body["prompt"])
-        needs = {"completions", "logprobs"} if body.get("logprobs") else {"completions"}
-        return Features(text, frozenset(needs), tokens, _output_limit(body))
+        text, numbers = _read_texts(body["prompt"])
+        needs = frozenset({"completions", "logprobs"} if body.get("logprobs") else {"completions"})
+        return Features(text, needs, text_tokens + numbers, _output_limit(body), _choices(body))
     if operation == "embeddings":
-        text, tokens = _read_texts(body["input"])
-        return Features(text, frozenset({"embeddings"}), tokens, 0)
+        text, numbers = _read_texts(body["input"])
+        return Features(text, frozenset({"embeddings"}), text_tokens + numbers, 0)
     messages: Sequence[Mapping[str, Any]] = body["messages"]
+    images = sum(part.get("type") == "image_url" for message in messages for part in _parts(message))
+    needs = frozenset(_needs(body, messages))
     return Features(
         text=_scored_text(messages),
-        needs=frozenset(_needs(body, messages)),
-        input_tokens=_input_tokens(body, messages),
+        needs=needs,
+        input_tokens=text_tokens + images * TOKENS_PER_IMAGE,
         output_tokens=_output_limit(body),
+        choices=_choices(body),
+        only_text=needs.isdisjoint(("vision", "audio")),
     )
 
 
-def unfit(models: Iterable[Model], features: Features) -> dict[str, str]:
-    """Who cannot serve the request, and why: a model's name → reason."""
-    reasons = ((model.name, _why_unfit(model, features)) for model in models)
-    return {name: reason for name, reason in reasons if reason is not None}
-
-
-def estimated_tokens(characters: int) -> int:
-    """Tokens of so many characters, rounded up."""
-    return -(-characters // CHARACTERS_PER_TOKEN)
-
-
-def _why_unfit(model: Model, features: Features) -> str | None:
-    if "embeddings" in model.abilities - features.needs:
-        return "makes embeddings only"
-    missing = features.needs - model.abilities
-    if missing:
-        return f"lacks {', '.join(sorted(missing))}"
-    needed = features.input_tokens + (features.output_tokens or 0)
-    if model.context_window is not None and needed > model.context_window:
-        return f"context window of {model.context_window} tokens is too small for about {needed}"
-    return None
+def texts(body: Mapping[str, Any], operation: Operation = "chat") -> list[str]:
+    """Everything that a model reads of a body as text: messages, tool calls and definitions, schemas."""
+    if operation != "chat":
+        return [_read_texts(body["prompt" if operation == "completions" else "input"])[0]]
+    read = [text for message in body["messages"] for text in _texts(message)]
+    read += [
+        orjson.dumps(message["tool_calls"]).decode()
+        for message in body["messages"]
+        if message.get("tool_calls")
+    ]
+    read += [orjson.dumps(body[f]).decode() for f in ("tools", "functions", "response_format") if body.get(f)]
+    return read
 
 
 def _scored_text(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -87,14 +93,13 @@ def _scored_text(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _read_texts(given: object) -> tuple[str, int]:
-    """The text and the number of tokens of a prompt or input: a text, tokens, or a list of either."""
+    """The text of a prompt or input (a text, tokens, or a list of either), and how many tokens it is in numbers."""
     several = (
         [given] if isinstance(given, str) or (isinstance(given, list) and type(given[0]) is int) else given
     )
     assert isinstance(several, list)
-    texts = [each for each in several if isinstance(each, str)]
     numbers = sum(len(each) for each in several if isinstance(each, list))
-    return "\n".join(texts), sum(estimated_tokens(len(text)) for text in texts) + numbers
+    return "\n".join(each for each in several if isinstance(each, str)), numbers
 
 
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:
@@ -133,19 +138,24 @@ def _needs(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> It
         yield "json"
     if body.get("logprobs") or body.get("top_logprobs"):
         yield "logprobs"
+    if _reasons(body):
+        yield "reasoning"
 
 
 def _is_text(kind: object) -> bool:
     return isinstance(kind, str)  # a part's type may be anything that JSON can hold, lists included
 
 
-def _input_tokens(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> int:
-    characters = sum(len(text) for message in messages for text in _texts(message))
-    for field in ("tools", "functions", "response_format"):
-        if body.get(field):
-            characters += len(orjson.dumps(body[field]))
-    images = sum(part.get("type") == "image_url" for message in messages for part in _parts(message))
-    return estimated_tokens(characters) + images * TOKENS_PER_IMAGE
+def _reasons(body: Mapping[str, Any]) -> bool:
+    """Whether the request asks for reasoning, in one of the ways there are."""
+    effort, thinking = body.get("reasoning_effort"), body.get("thinking")
+    asked = isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
+    return asked or (isinstance(effort, str) and effort != "none")
+
+
+def _choices(body: Mapping[str, Any]) -> int:
+    number = body.get("n")
+    return number if type(number) is int and number > 1 else 1
 
 
 def _output_limit(body: Mapping[str, Any]) -> int | None:

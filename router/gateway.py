@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from router.call import AUTO
 from router.config import Preset
-from router.decide import Decision, decide, expected_cost, pin
-from router.errors import BadRequest, NoCandidate, UnknownModel
-from router.features import Features, extract, unfit
-from router.relay import Relay, connect
+from router.decide import Decision, decide, pin
+from router.eligibility import Rule, too_dear, unfit, unlisted
+from router.errors import BadRequest, NoCandidate, Resting, UnknownModel
+from router.expected import assumed_cost, costs_of, output_limits
+from router.failover import Retries, connect
+from router.features import Features, extract, texts
+from router.history import fit, sealed
+from router.knobs import Bars
+from router.logs import configure
+from router.sessions import Keys, Sessions, Turn, incumbent, keys_of
+from router.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +29,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fleet.fleet import Fleet
-    from fleet.model import Model
+    from fleet.model import Model, Usage
     from router.call import Call
     from router.config import Settings
     from router.contexts import Snapshot
+    from router.decide import Combine, Incumbent
     from router.ledger import Ledger
+    from router.relay import Relay
     from router.valuation import Loading, Valuation
 
 PATIENCE_S = 20.0  # how long a routed request waits for V0 to load
-ASSUMED_OUTPUT_TOKENS = 256.0  # of a model without outcomes, in a fleet without outcomes
 
 
 @dataclass(frozen=True)
@@ -45,41 +54,62 @@ class Reading:
 
 @dataclass(frozen=True)
 class Routed:
-    """A decision and what it was made from; no `reading` where the caller named the model."""
+    """
+    A decision and what it was made from; no `reading` where the caller named the model.
+
+    `output_limits` are tokens that keep a model's reply within what it may cost, where nothing else does. `min_success`
+    is the target that was decided by, None where β was. `keys` and `turn`: the conversation, and its turn before.
+    """
 
     features: Features
     decision: Decision
     models: Mapping[str, Model]
     exploration: float
     reading: Reading | None
+    output_limits: Mapping[str, int] = field(default_factory=dict)
+    min_success: float | None = None
+    keys: Keys = field(default_factory=Keys)
+    turn: Turn | None = None
+    retries: Retries = field(default_factory=Retries)
 
 
 class Gateway:
     """What every endpoint works with."""
 
     def __init__(
-        self, settings: Settings, fleet: Fleet, loading: Loading, ledger: Ledger, rng: Random | None = None
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        loading: Loading,
+        ledger: Ledger,
+        rng: Random | None = None,
+        tokens: TokenCounter | None = None,
     ) -> None:
         self.settings = settings
         self.fleet = fleet
         self.loading = loading
         self.ledger = ledger
+        self.tokens = tokens or TokenCounter()
+        self.bars = Bars()
+        self.sessions = Sessions()
         self._rng = rng or Random()
 
     def apply(self, settings: Settings) -> None:
-        """Route by other settings from now on; requests under way end by the old ones."""
+        """Route by other settings from now on, all at once; requests under way end by the old ones."""
+        self.fleet.replace(settings.fleet, settings.timeouts, settings.breaker)
+        if settings.server.log != self.settings.server.log:
+            configure(settings.server.log)
         self.settings = settings
-        self.fleet.replace(settings.fleet)
         valuation = self.loading.now()
         if valuation is not None:
-            valuation.contexts.follow(self.fleet.models)
+            valuation.contexts.follow(self.fleet.models, settings.context_size)
 
     async def route(self, call: Call, *, dry: bool = False) -> Routed:
         """
         Decide who answers a call. A dry run values the fleet even for a caller who named the model, and never
         explores.
 
-        Raises `UnknownModel`, `BadRequest`, `NoCandidate`, `NotReady`.
+        Raises `UnknownModel`, `BadRequest`, `NoCandidate`, `Resting`, `NotReady`.
         """
         settings, models = self.settings, self.fleet.models
         named = call.model if call.model in models else None
@@ -87,53 +117,116 @@ class Gateway:
         if named is None and preset is None:
             raise UnknownModel(call.model)
         preset = preset or Preset()
-        features = extract(call.body, call.operation)
-        beta = next(each for each in (call.beta, preset.beta, settings.beta) if each is not None)
-        excluded = _unlisted(call, preset, models)
+        text_tokens = await self.tokens.count(texts(call.body, call.operation))
+        features = extract(call.body, call.operation, text_tokens)
+        keys = keys_of(call)
+        turn = self.sessions.last(keys, settings.sessions.keep_s)
+        rules = _rules(call, preset, settings, models)
+        beta, target = _wish(call, preset, settings)
+        excluded = unlisted(models.values(), rules)
         if named is None and call.operation == "embeddings":
             named = _only_embedder(models, excluded)
         if named is not None and not dry:
-            limit = ASSUMED_OUTPUT_TOKENS if features.output_tokens is None else features.output_tokens
-            expected = min(limit, ASSUMED_OUTPUT_TOKENS)
-            cost = expected_cost(models[named], features.input_tokens, expected)
-            return Routed(features, pin(named, cost, beta), models, 0.0, None)
+            cost = assumed_cost(self.tokens, models[named], features)
+            against = excluded.get(named) or too_dear({named: cost}, rules).get(named)
+            if against is not None:
+                raise NoCandidate({named: against})
+            limits = output_limits(self.tokens, [models[named]], features, rules)
+            return Routed(
+                features,
+                pin(named, cost, beta),
+                models,
+                0.0,
+                None,
+                limits,
+                None,
+                keys,
+                turn,
+                settings.retries,
+            )
         if not features.text and call.operation == "completions":
             raise BadRequest(
                 "a prompt in tokens cannot be read: send its text, or name a model", param="prompt"
             )
 
-        excluded = unfit(models.values(), features) | excluded
-        if len(excluded) == len(models):
-            raise NoCandidate(excluded)
+        excluded = self._unable(features, models, excluded)
         valuation = await self.loading.ready(PATIENCE_S)
-        snapshot = await _snapshot(valuation, settings, beta)
+        combine = settings.combine if target is None else "separate"  # a target is of success, not of r_β
+        snapshot = await _snapshot(valuation, combine, beta)
         excluded |= {name: "was added a moment ago" for name in models if name not in snapshot.capabilities}
-        able = {name: snapshot.capabilities[name] for name in models if name not in excluded}
-        if not able:
+        able = {name: model for name, model in models.items() if name not in excluded}
+        costs = costs_of(self.tokens, able.values(), features, snapshot)
+        current = None if turn is None else self._incumbent(turn, able, features, call)
+        if current is not None:
+            costs[current.model] -= current.saved_usd
+        excluded |= too_dear(costs, rules)
+        rows = {name: snapshot.capabilities[name].rows for name in able if name not in excluded}
+        if not rows:
             raise NoCandidate(excluded)
-        scored = await valuation.scorer.score(features.text, [each.context for each in able.values()])
+        scored = await valuation.scorer.score(
+            features.text, [snapshot.capabilities[name].context for name in rows]
+        )
 
         started = time.perf_counter()
-        costs = _expected_costs({name: models[name] for name in able}, features, snapshot)
         # a model without outcomes counts with what it is expected to cost, lest every dear newcomer cost the same
-        cost_scale = max(
-            snapshot.cost_scale, *(costs[name] for name, each in able.items() if not each.rows), 0.0
-        )
+        cost_scale = max(snapshot.cost_scale, *(costs[name] for name, seen in rows.items() if not seen), 0.0)
         exploration = 0.0 if dry else settings.exploration
         decision = decide(
-            {name: float(value) for name, value in zip(able, scored.values, strict=True)},
+            {name: float(value) for name, value in zip(rows, scored.values, strict=True)},
             costs,
             excluded,
             beta,
             exploration,
             self._rng,
             cost_scale=cost_scale,
-            combine=settings.combine,
+            combine=combine,
+            bar=None if target is None else self.bars.bar(call.scope, target),
+            incumbent=current,
         )
         timings = {**scored.timings, "decide": (time.perf_counter() - started) * 1e3}
-        rows = {name: each.rows for name, each in able.items()}
         reading = Reading(scored.embedding, valuation.scorer.version, timings, rows, cost_scale)
-        return Routed(features, decision, models, exploration, reading)
+        limits = output_limits(self.tokens, (able[name] for name in rows), features, rules)
+        exploration = exploration if current is None else 0.0
+        return Routed(
+            features, decision, models, exploration, reading, limits, target, keys, turn, settings.retries
+        )
+
+    def _unable(
+        self, features: Features, models: Mapping[str, Model], excluded: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Who is out, with those who cannot serve the request or rest. Raises `NoCandidate` or `Resting`."""
+        out = {**unfit(models.values(), features, self.tokens.of_model), **excluded}
+        rests = {name: self.fleet.breakers.rest(models[name]) for name in models if name not in out}
+        resting = {name: rest for name, rest in rests.items() if rest is not None}
+        out |= {name: str(rest) for name, rest in resting.items()}
+        if len(out) < len(models):
+            return out
+        if resting:
+            raise Resting(out, min(rest.seconds for rest in resting.values()))
+        raise NoCandidate(out)
+
+    def _incumbent(
+        self, turn: Turn, able: Mapping[str, Model], features: Features, call: Call
+    ) -> Incumbent | None:
+        """The model that the conversation is with, if it is able."""
+        tokens = self.tokens.of_model(turn.model, features.input_tokens)
+        firm = call.operation == "chat" and sealed(call.body["messages"])
+        return incumbent(turn, able, tokens, self.settings.sessions, firm=firm)
+
+    def opened(self, decision_id: str, call: Call, routed: Routed) -> None:
+        """A decision is going to be carried out under this id."""
+        self.ledger.open(decision_id)
+        chosen = routed.decision.chosen
+        value = next((each.value for each in routed.decision.candidates if each.model == chosen), None)
+        if routed.min_success is not None and value is not None:
+            self.bars.decided(call.scope, routed.min_success, value, decision_id)
+
+    def answered(self, routed: Routed, name: str, usage: Usage) -> None:
+        """A model has answered, and used so much."""
+        counted = routed.features.input_tokens
+        if not usage.estimated and routed.features.only_text:
+            self.tokens.learn(name, counted, usage.input_tokens)
+        self.sessions.answered(routed.keys, routed.models[name], self.tokens.of_model(name, counted))
 
     async def call(self, call: Call, routed: Routed, failed: dict[str, str]) -> Relay:
         """
@@ -142,19 +235,42 @@ class Gateway:
         `failed` learns who did not answer, and how. Raises a `GatewayError`.
         """
         decision = routed.decision
-        return await connect(self.fleet, (decision.chosen, *decision.fallbacks), call, failed)
-
-
-def _unlisted(call: Call, preset: Preset, models: Mapping[str, Model]) -> dict[str, str]:
-    """Whom the preset or the caller left out. Raises `BadRequest` for an allow-list of unknown names."""
-    unknown = [name for name in call.only or () if name not in models]
-    if unknown:
-        raise BadRequest(
-            f"router.models names {unknown[0]!r}, which the fleet does not have", param="router.models"
+        order = (decision.chosen, *decision.fallbacks)
+        return await connect(
+            self.fleet,
+            [routed.models[name] for name in order],
+            call,
+            failed,
+            routed.retries,
+            self._rng,
+            partial(outgoing, call, routed),
         )
-    by_caller = {name: "is not in router.models" for name in models if call.only and name not in call.only}
-    allowed = models if preset.models is None else preset.models
-    return {name: f"is not in {call.model}" for name in models if name not in allowed} | by_caller
+
+
+def outgoing(call: Call, routed: Routed, model: Model) -> Mapping[str, Any]:
+    """The body that a model gets: a history that its provider takes, and no more output than it may cost."""
+    origin = routed.turn.provider if routed.turn else None
+    unsure = origin is None and routed.reading is not None  # a caller who names models knows their history
+    body = fit(call.body, model.provider, foreign=unsure or origin not in (None, model.provider))
+    limit = routed.output_limits.get(model.name)
+    if limit is None:
+        return body
+    name = (
+        "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
+    )  # all know the latter
+    return {**body, name: limit}
+
+
+def _rules(call: Call, preset: Preset, settings: Settings, models: Mapping[str, Model]) -> tuple[Rule, ...]:
+    """What everybody says about who may answer. Raises `BadRequest` for names that the fleet does not have."""
+    for option, names in (("models", call.only or ()), ("exclude", call.exclude)):
+        unknown = next((name for name in names if name not in models), None)
+        if unknown is not None:
+            place = f"router.{option}"
+            raise BadRequest(f"{place} names {unknown!r}, which the fleet does not have", param=place)
+    everybody = Rule("router.yaml", None, (), settings.regions, settings.max_cost_usd)
+    named = Rule(call.model, preset.models, preset.exclude, preset.regions, preset.max_cost_usd)
+    return tuple(rule for rule in (everybody, named, *call.rules, call.rule) if rule != Rule(rule.party))
 
 
 def _only_embedder(models: Mapping[str, Model], excluded: Mapping[str, str]) -> str:
@@ -168,22 +284,16 @@ def _only_embedder(models: Mapping[str, Model], excluded: Mapping[str, str]) -> 
     raise BadRequest(f"embeddings need a named model; {why}", param="model", code="model_required")
 
 
-async def _snapshot(valuation: Valuation, settings: Settings, beta: float) -> Snapshot:
-    if settings.combine == "weighted":
+def _wish(call: Call, preset: Preset, settings: Settings) -> tuple[float, float | None]:
+    """β, and the target for success that goes before it: whoever of request, preset and file first names either."""
+    beta = next(each for each in (call.beta, preset.beta, settings.beta) if each is not None)
+    for wish in (call, preset):
+        if wish.min_success is not None or wish.beta is not None:
+            return beta, wish.min_success
+    return beta, settings.min_success
+
+
+async def _snapshot(valuation: Valuation, combine: Combine, beta: float) -> Snapshot:
+    if combine == "weighted":
         return await valuation.contexts.weighted(beta)
     return valuation.contexts.current
-
-
-def _expected_costs(models: Mapping[str, Model], features: Features, snapshot: Snapshot) -> dict[str, float]:
-    """USD an answer of each model; one without outcomes is taken to answer at the fleet's mean length."""
-    lengths = {
-        name: capability.mean_output_tokens
-        for name, capability in snapshot.capabilities.items()
-        if capability.mean_output_tokens is not None
-    }
-    usual = sum(lengths.values()) / len(lengths) if lengths else ASSUMED_OUTPUT_TOKENS
-    limit = features.output_tokens or float("inf")
-    return {
-        name: expected_cost(model, features.input_tokens, min(limit, lengths.get(name, usual)))
-        for name, model in models.items()
-    }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from router.ended import Ended, Routing
+    from router.reload import Reloads
     from router.store.writer import Writer
     from router.valuation import Loading
 
@@ -64,9 +65,9 @@ class Metrics:
         # finding a child by its labels costs more than counting in it
         self._child = lru_cache(4096)(lambda family, *labels: family.labels(*labels))
 
-    def watch(self, writer: Writer, loading: Loading) -> None:
-        """Show the queue of the one and the contexts of the other as well, from now on."""
-        self._registry.register(_Now(writer, loading))
+    def watch(self, writer: Writer, loading: Loading, reloads: Reloads) -> None:
+        """Show the writer's queue, the contexts and how the settings are as well, from now on."""
+        self._registry.register(_Now(writer, loading, reloads))
 
     def record(self, ended: Ended) -> None:
         """Count a request."""
@@ -109,11 +110,12 @@ class Metrics:
 
 
 class _Now(Collector):
-    """How the writer and the contexts are at this moment."""
+    """How the writer, the contexts and the settings are at this moment."""
 
-    def __init__(self, writer: Writer, loading: Loading) -> None:
+    def __init__(self, writer: Writer, loading: Loading, reloads: Reloads) -> None:
         self._writer = writer
         self._loading = loading
+        self._reloads = reloads
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
@@ -125,11 +127,24 @@ class _Now(Collector):
         dropped = CounterMetricFamily(f"{NAMESPACE}_writer_dropped", "Decisions that were never written.")
         dropped.add_metric((), health.dropped)
         yield dropped
+        reloads, now = self._reloads, time.time()
+        yield _gauge(
+            "settings_age_seconds", "Since the settings in force were read.", now - reloads.loaded_at
+        )
+        yield _gauge(
+            "settings_problems", "What is wrong with router.yaml as it is now.", len(reloads.problems)
+        )
+        taken = CounterMetricFamily(
+            f"{NAMESPACE}_settings_reloads", "Edits of router.yaml or its prices.", labels=("result",)
+        )
+        taken.add_metric(("taken",), reloads.taken)
+        taken.add_metric(("refused",), reloads.refused)
+        yield taken
         valuation = self._loading.now()
         yield _gauge("value_ready", "1 once V0 is loaded and `auto` is served.", float(valuation is not None))
         if valuation is None:
             return
-        contexts, now = valuation.contexts, time.time()
+        contexts = valuation.contexts
         if contexts.refreshed_at is not None:
             age = now - contexts.refreshed_at
             yield _gauge("contexts_refresh_age_seconds", "Since the store was last read for outcomes.", age)

@@ -1,5 +1,5 @@
 """
-From an upstream's reply to a client's: fall back while nothing has been sent, then pass the bytes on.
+From an upstream's reply to a client's: nothing is sent before its first content is in, then bytes are passed on.
 
 A stream's bytes are held back until its first content is in, and a plain reply's until it is complete, so
 that an upstream which fails before that is replaced unseen. A stream that breaks off later ends with an error
@@ -11,18 +11,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import anyio
 import orjson
 
-from fleet.errors import UnknownModel, UpstreamError
+from fleet.errors import UpstreamError
 from fleet.usage import ReplyReader
-from router import errors
-from router.errors import GatewayError, UpstreamFailed, UpstreamRefused
+from router.errors import UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping
 
-    from fleet.fleet import Fleet
     from fleet.upstream import Reply
     from router.call import Call
 
@@ -31,12 +28,11 @@ logger = logging.getLogger(__name__)
 HELD_BYTES = 64 * 1024  # a stream that sends this much before its first content is passed on as it is
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 PASSED_ON_PREFIX = "x-ratelimit-"
-OPERATORS_CONCERN = (401, 402, 403, 404, 405)  # of our account there; a client would take them for its own
 DONE = b"data: [DONE]\n\n"
 
 
 class Relay:
-    """One upstream's reply on its way to one client; `connect` makes them."""
+    """One upstream's reply on its way to one client; `failover.connect` makes them."""
 
     def __init__(self, model: str, reply: Reply, call: Call) -> None:
         self.model = model
@@ -54,7 +50,7 @@ class Relay:
     def headers(self) -> dict[str, str]:
         """What the client should see of the upstream's headers."""
         kind = "text/event-stream; charset=utf-8" if self.stream else "application/json"
-        return {"content-type": kind, **_passed_on(self._reply.headers)}
+        return {"content-type": kind, **passed_on(self._reply.headers)}
 
     async def prime(self) -> None:
         """Read up to the first content. Raises `UpstreamError` when the upstream fails before it."""
@@ -67,6 +63,8 @@ class Relay:
                 raise UpstreamError(self.model, "status", 502, body=_error_body(self.reader.error))
         if self.stream and self._ended and not self._complete:
             raise UpstreamError(self.model, "cut")
+        if self._reply.visit is not None:
+            self._reply.visit.began()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The client's bytes, from the first; never raises for what the upstream does."""
@@ -82,12 +80,19 @@ class Relay:
             return
         if self.reader.error is not None:
             self.cut = True  # the upstream's own error event has been passed on
+            self.failed(UpstreamError(self.model, "status", 502))
         elif self.cut or not self._complete:
             self.cut = True
+            self.failed(UpstreamError(self.model, "cut"))
             cut = UpstreamFailed(self.model, f"{self.model} broke off its reply")
             yield b"\n\ndata: " + cut.body() + b"\n\n"  # blank lines first: half an event may have gone out
         elif not self.reader.saw_done:
             yield DONE
+
+    def failed(self, error: UpstreamError) -> None:
+        """What came says that the upstream is unwell."""
+        if self._reply.visit is not None:
+            self._reply.visit.failed(error)
 
     async def aclose(self) -> None:
         """Let the upstream go, cancelling it if it is not finished."""
@@ -109,58 +114,9 @@ class Relay:
         return self.reader.feed(chunk)
 
 
-async def connect(fleet: Fleet, order: Sequence[str], call: Call, failed: dict[str, str]) -> Relay:
-    """
-    The reply of the first model that gives one; `failed` learns who did not, and how.
-
-    An upstream's refusal that no other model would change (a bad request) ends the search. Raises
-    `UpstreamRefused` with the last upstream's own error or, where it had none, `UpstreamFailed`.
-    """
-    last: UpstreamError | UnknownModel | None = None
-    for name in order:
-        try:
-            return await _open(fleet, name, call)
-        except UnknownModel as error:  # taken out of router.yaml since the decision
-            failed[name] = "failed: removed"
-            last = error
-        except UpstreamError as error:
-            failed[name] = f"failed: {error.status or error.cause}"
-            logger.warning("model=%s cause=%s status=%s", name, error.cause, error.status)
-            last = error
-            if not error.retryable:
-                break
-    assert last is not None  # somebody was asked
-    raise _as_answer(last)
-
-
-def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     """The upstream's headers that tell a client when to come back."""
     return {k: v for k, v in headers.items() if k in PASSED_ON or k.startswith(PASSED_ON_PREFIX)}
-
-
-async def _open(fleet: Fleet, name: str, call: Call) -> Relay:
-    relay = Relay(name, await fleet.ask(call.operation, name, call.body), call)
-    try:
-        await relay.prime()
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await relay.aclose()
-        raise
-    return relay
-
-
-def _as_answer(error: UpstreamError | UnknownModel) -> GatewayError:
-    if isinstance(error, UnknownModel):
-        return errors.UnknownModel(error.name)
-    if error.status is None:
-        return UpstreamFailed(error.model, f"{error}", slow=error.cause == "timeout")
-    if error.status in OPERATORS_CONCERN or error.status < 400:
-        return UpstreamFailed(
-            error.model,
-            f"{error}: its key, address or name is not accepted",
-            headers={"x-should-retry": "false"},
-        )
-    return UpstreamRefused(error.model, error.status, error.body, _passed_on(error.headers))
 
 
 def _error_body(error: object) -> bytes:

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-DRAIN_S = 30  # how long replies under way may take when the process is asked to end
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
-    """Serve until told to end; replies under way are finished. `host` and `port` go before the settings'."""
+    """Serve until told to end; replies under way then have `server.drain_s`. `host` and `port` go before the file's."""
     configure(settings.server.log)
     host = where(settings, settings.server.host if host is None else host)
     uvicorn.run(
@@ -33,7 +32,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=settings.server.drain_s,
     )
 
 

@@ -88,7 +88,7 @@ class LiteLlm:
                 model=model.target,
                 api_key=key,
                 api_base=model.api_base,
-                timeout=self._timeouts.read,
+                timeout=_silence(model.timeouts or self._timeouts),
                 max_retries=0,
                 num_retries=0,
                 drop_params=True,
@@ -109,6 +109,10 @@ class LiteLlm:
                 if not self._imported:
                     self._complete, self._embed = await asyncio.to_thread(_import)
                     self._imported = True
+
+
+def _silence(timeouts: Timeouts) -> float:
+    return max(timeouts.read, timeouts.first_byte)
 
 
 def request_fields(body: Mapping[str, Any]) -> dict[str, Any]:

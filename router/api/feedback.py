@@ -70,6 +70,8 @@ async def feedback(request: Request, built: ServicesOf, _key: Caller) -> dict[st
         raise DecisionNotFound(reference, param) from None
     except StoreUnavailable:
         raise NotReady("the store cannot be written now") from None
+    if outcome.decision_id is not None:
+        built.gateway.bars.outcome(outcome.decision_id, outcome.score)
     valuation = built.gateway.loading.now()
     if valuation is not None:
         valuation.contexts.nudge()

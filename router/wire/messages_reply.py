@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fleet.usage import parse_usage
-from router.features import estimated_tokens
+from router.tokens import estimated_tokens
 from router.wire.errors import anthropic_error
 from router.wire.parts import Stream, Unreadable, read_whole
 

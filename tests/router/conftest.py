@@ -11,6 +11,7 @@ import pytest
 from fleet.model import Timeouts
 from router.app import create_app
 from router.config import ServerSettings, Settings, StoreSettings, ValueSettings
+from router.failover import Retries
 from tests.router.fakes import FakeScorer, Says, Scripted, fleet_of, model
 from tests.router.running import Running
 from tests.router.serving import serving
@@ -29,6 +30,7 @@ def settings(tmp_path):
         value=ValueSettings(None, None, "cpu"),
         timeouts=Timeouts(),
         path=tmp_path / "router.yaml",
+        retries=Retries(rounds=0),
     )
 
 

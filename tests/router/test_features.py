@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fleet.model import Model, Prices
-from router.features import TOKENS_PER_IMAGE, extract, unfit
+from router.eligibility import unfit
+from router.features import TOKENS_PER_IMAGE, extract
 
 
 def chat(*messages, **fields):

@@ -8,8 +8,10 @@ import os
 import pytest
 
 from fleet.fleet import Fleet
+from fleet.model import Prices
 from fleet.replay import Replay
 from router.app import create_app
+from router.call import understand
 from router.config import load
 from tests.router.fakes import FakeScorer
 from tests.router.running import Running
@@ -42,7 +44,7 @@ async def running(tmp_path):
         yield Running(app, http, None, None)
 
 
-async def until(true, patience_s=5.0):
+async def until(true, patience_s=30.0):
     async with asyncio.timeout(patience_s):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -105,3 +107,67 @@ async def test_presets_come_and_go_with_the_file(running, caplog):
     path.write_text(TWO)
     await until(lambda: not running.gateway.settings.presets)
     assert (await running.chat("cheap")).status_code == 404
+
+
+PRICED = "prices: prices.yaml\n" + ONE.replace(", prices: {input: 0.05, output: 0.2}", "")
+
+
+async def test_a_file_of_prices_takes_effect_when_it_changes_and_only_if_it_is_sound(running, caplog):
+    path = running.gateway.settings.path
+    prices = path.parent / "prices.yaml"
+    prices.write_text("tally: {input: 1, output: 2}\n")
+    path.write_text(PRICED)
+    await until(lambda: running.gateway.fleet.models["tally"].prices == Prices(1, 2))
+    prices.write_text("tally: {input: 1, outptu: 2}\n")
+    await until(lambda: "not reloaded" in caplog.text)
+    assert f"{prices}:1: unknown key 'outptu'; did you mean 'output'?" in caplog.text
+    assert running.gateway.fleet.models["tally"].prices == Prices(1, 2)
+    prices.write_text("replay/tally: {input: 3, output: 4, cached_input: 1}\n")
+    await until(lambda: running.gateway.fleet.models["tally"].prices == Prices(3, 4, 1))
+
+
+async def test_what_became_of_edits_is_in_the_metrics(running):
+    path = running.gateway.settings.path
+    path.write_text(TWO)
+    await until(lambda: running.gateway.settings.beta == 0.7)
+    path.write_text(BROKEN)
+    metrics = ""
+    async with asyncio.timeout(30):
+        while "v0_router_settings_problems 2.0" not in metrics:
+            metrics = (await running.http.get("/metrics")).text
+    assert 'v0_router_settings_reloads_total{result="taken"} 1.0' in metrics
+    assert 'v0_router_settings_reloads_total{result="refused"} 1.0' in metrics
+
+
+async def test_timeouts_breakers_and_the_size_of_contexts_need_no_restart(running, caplog):
+    path = running.gateway.settings.path
+    path.write_text(TWO + "timeouts: {first_byte: 7}\nbreaker: {failures: 9}\ncontext_size: 7\n")
+    await until(lambda: running.gateway.settings.context_size == 7)
+    assert running.gateway.fleet.models["tally"].timeouts.first_byte == 7
+    assert running.gateway.fleet.breakers.settings.failures == 9
+    assert running.gateway.loading.now().contexts._context_size == 7
+    assert "restart" not in caplog.text
+
+
+async def test_a_request_under_way_ends_by_the_settings_it_began_with(running):
+    path = running.gateway.settings.path
+    call = understand({"model": "tally", "messages": [{"role": "user", "content": "2 + 2?"}]}, None)
+    routed = await running.gateway.route(call)
+    path.write_text(TWO.replace("tally", "abacus", 1))
+    await until(lambda: "tally" not in running.gateway.fleet.models)
+    relay = await running.gateway.call(call, routed, {})
+    assert relay.model == "tally"
+    await relay.aclose()
+
+
+async def test_settings_that_cannot_be_applied_leave_the_old_ones_whole(running, caplog, monkeypatch):
+    def broken(*_args):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(running.gateway.fleet, "replace", broken)
+    running.gateway.settings.path.write_text(TWO)
+    await until(lambda: "could not be applied" in caplog.text)
+    assert running.gateway.settings.beta == 0.5
+    monkeypatch.undo()
+    running.gateway.settings.path.write_text(TWO + "exploration: 0.5\n")
+    await until(lambda: running.gateway.settings.exploration == 0.5)

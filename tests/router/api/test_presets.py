@@ -25,7 +25,7 @@ async def test_a_preset_brings_its_beta_and_its_models(start):
     assert (best.headers["x-router-model"], best.headers["x-router-beta"]) == ("middle", "1")
     assert (cheap.headers["x-router-model"], cheap.headers["x-router-beta"]) == ("weak", "0")
     assert plain.headers["x-router-beta"] == "0.5"
-    assert {c.model: c.excluded for c in row.candidates}["weak"] == "is not in auto-best"
+    assert {c.model: c.excluded for c in row.candidates}["weak"] == "is not among the models of auto-best"
     assert row.reason == "best_score"
 
 
