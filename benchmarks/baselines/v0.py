@@ -65,6 +65,7 @@ class V0Router(Baseline):
         self._seed = seed
         self._histories: list[History] = []
         self._contexts: list[IclContext] = []
+        self._founders = 0  # models that were read together
         self._learn_models(train)
 
     def _learn_models(self, seen: Table) -> None:
@@ -78,9 +79,16 @@ class V0Router(Baseline):
         self._read()
 
     def _read(self) -> None:
-        """Make the fleet's contexts."""
-        pairs = [(history.embeddings, history.scores) for history in self._histories]
-        self._contexts = self._value_model.fit_fleet(pairs)
+        """Make the contexts: of the fleet together, of models that come later beside it."""
+        self._founders = self._founders or len(self._histories)
+        self._contexts = self._fit([history.scores for history in self._histories])
+
+    def _fit(self, labels: Sequence[NDArray[np.floating]]) -> list[IclContext]:
+        pairs = [(each.embeddings, of) for each, of in zip(self._histories, labels, strict=True)]
+        contexts = self._value_model.fit_fleet(pairs[: self._founders])
+        for pair in pairs[self._founders :]:
+            contexts.append(self._value_model.fit_context(*pair, beside=contexts[0]))
+        return contexts
 
     def _embeddings(self, prompts: Table | Queries) -> NDArray[np.float32]:
         """What V0 sees: (P, dim), computed where it is not given."""
@@ -147,9 +155,7 @@ class V0Weighted(V0Router):
         histories = tuple(self._histories)
 
         def values(beta: float, cost_scale: float) -> NDArray[np.float64]:
-            labels = [self._weighted(each, beta, cost_scale) for each in histories]
-            pairs = [(each.embeddings, label) for each, label in zip(histories, labels, strict=True)]
-            return self._values(embeddings, self._value_model.fit_fleet(pairs))
+            return self._values(embeddings, self._fit([_weighted(each, beta, cost_scale) for each in histories]))
 
         return WeighedPrediction(
             success, self.expected_costs(), columns=np.arange(len(histories)), values=values
@@ -161,7 +167,8 @@ class V0Weighted(V0Router):
             return super().route(prediction, beta, cost_scale)
         return cheapest_best(prediction.of(beta, cost_scale), prediction.cost)
 
-    def _weighted(self, history: History, beta: float, cost_scale: float) -> NDArray[np.float32]:
-        from router.contexts import cost_weighted_labels
 
-        return np.clip(cost_weighted_labels(history.scores, history.costs, beta, cost_scale), 0.0, 1.0)
+def _weighted(history: History, beta: float, cost_scale: float) -> NDArray[np.float32]:
+    from router.contexts import cost_weighted_labels
+
+    return np.clip(cost_weighted_labels(history.scores, history.costs, beta, cost_scale), 0.0, 1.0)

@@ -19,10 +19,7 @@ def head_config(adapter: AdapterConfig, **overrides: Any) -> IclConfig:
     if adapter.alone:
         return IclConfig(input_width=adapter.output_width, **overrides)
     start, width = adapter.output_width, adapter.input_width
-    end = start + width + structure.WIDTH
-    return IclConfig(
-        input_width=end, pooled=(start, start + width), form=(start + width, end), **overrides
-    )
+    return IclConfig(input_width=start + width + structure.WIDTH, pooled=(start, start + width), **overrides)
 
 
 class ValueNetwork(nn.Module):

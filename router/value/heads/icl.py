@@ -36,26 +36,24 @@ class IclConfig:
 
     input_width: int
     pooled: tuple[int, int] = (0, 0)  # where the backbone's pooled state lies in the embedding
-    form: tuple[int, int] = (0, 0)  # where the prompt's form lies in it
     hidden: int = 256
     ridge_width: int = 128
-    penalties: tuple[float, ...] = (1.0, 8.0)  # of the ridges, at the start, in units of their width
-    axes: int = 128  # the plain ridges and the kernels see the pooled state along this many
+    penalties: tuple[float, ...] = (1.0, 8.0)  # of the ridges, at the start, in units of `ridge_width`
+    axes: int = 64  # the kernels see the pooled state along this many
     sharpness: tuple[float, ...] = (4.0, 12.0)  # of the kernels, at the start
     dropout: float = 0.1
 
     @property
     def learners(self) -> int:
         """In-context learners of one part."""
-        return 2 * len(self.penalties) + len(self.sharpness)
+        return len(self.penalties) + len(self.sharpness)
 
 
 @dataclass(frozen=True)
 class Rows:
     """N prompts as the head sees them."""
 
-    features: torch.Tensor  # (N, R), learned
-    plain: torch.Tensor  # (N, A+S): the pooled state along its axes, and the form
+    features: torch.Tensor  # (N, R)
     places: torch.Tensor  # (N, A), unit vectors
     difficulty: torch.Tensor  # (N,), learned
 
@@ -64,7 +62,7 @@ class Rows:
 class Part:
     """A fitted part of B contexts: what foretells it on a new prompt."""
 
-    linear: torch.Tensor  # (B, R+A+S+1): the stacked ridges, over learned and plain features, and their offset
+    linear: torch.Tensor  # (B, R+1): the stacked ridges and their offset
     blend: torch.Tensor  # (B, K): weights of the kernel averages
     places: torch.Tensor  # (N, A), or (B, N, A)
     targets: torch.Tensor  # (B, N), times the row's weight
@@ -107,7 +105,7 @@ class _Begun:
     weights: torch.Tensor  # (B, N)
     level: torch.Tensor  # (B,)
     left_out: torch.Tensor  # (B, N, G+1)
-    ridges: torch.Tensor  # (B, Gr, R+A+S+1)
+    ridges: torch.Tensor  # (B, Gr, R+1)
 
 
 class IclHead(nn.Module):
@@ -129,12 +127,11 @@ class IclHead(nn.Module):
         width_pooled = config.pooled[1] - config.pooled[0]
         axes = torch.linalg.qr(torch.randn(max(width_pooled, config.axes), config.axes))[0][:width_pooled]
         self.register_buffer("axes", axes)  # (H, A); training puts the prompts' principal axes here
-        widths = (config.ridge_width, config.axes + config.form[1] - config.form[0])
-        penalties = torch.cat([torch.tensor(config.penalties) * width for width in widths])
+        penalties = torch.tensor(config.penalties) * config.ridge_width
         self.log_penalty = nn.Parameter(penalties.log().repeat(2, 1))  # (2, Gr): common, own
         self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
         # how the learners are stacked before a context speaks (G+1,): ridges, kernels, difficulty or common part
-        ridges = [0.4 / len(config.penalties)] * 2 * len(config.penalties)
+        ridges = [0.8 / len(config.penalties)] * len(config.penalties)
         kernels = [0.0] * len(config.sharpness)
         self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.5]))
         self.start_own = nn.Parameter(torch.tensor([*ridges, *kernels, -0.2]))
@@ -147,9 +144,8 @@ class IclHead(nn.Module):
     def look(self, embeddings: torch.Tensor) -> Rows:
         """Prompts (N, D) as the in-context learners see them."""
         seen = torch.cat([self.widen(embeddings), embeddings], dim=-1)
-        along = embeddings[:, slice(*self.config.pooled)] @ self.axes
-        plain = torch.cat([along, embeddings[:, slice(*self.config.form)]], dim=-1)
-        return Rows(self.features(seen), plain, F.normalize(along, dim=-1), self.difficulty(seen).squeeze(-1))
+        places = F.normalize(embeddings[:, slice(*self.config.pooled)] @ self.axes, dim=-1)
+        return Rows(self.features(seen), places, self.difficulty(seen).squeeze(-1))
 
     def read(
         self,
@@ -218,7 +214,7 @@ class IclHead(nn.Module):
         """The common part where there is no fleet: the learned difficulty alone."""
         empty = rows.features.new_zeros
         none = Part(
-            empty(1, rows.features.shape[1] + rows.plain.shape[1] + 1),
+            empty(1, self.config.ridge_width + 1),
             empty(1, len(self.config.sharpness)),
             rows.places[:0],
             empty(1, 0),
@@ -292,13 +288,12 @@ class IclHead(nn.Module):
         targets: torch.Tensor,
         weights: torch.Tensor,
     ) -> Part:
-        count = ridges.shape[1]
+        count = len(self.config.penalties)
         linear = (ridges * blend[:, :count, None]).sum(1)
         return Part(linear, blend[:, count:-1], rows.places, targets, weights)
 
     def _foretell(self, rows: Rows, part: Part) -> torch.Tensor:
-        features = torch.cat([rows.features, rows.plain], dim=-1)
-        fitted = part.linear[:, :-1] @ features.T + part.linear[:, -1:]  # (B, M)
+        fitted = part.linear[:, :-1] @ rows.features.T + part.linear[:, -1:]  # (B, M)
         if part.targets.shape[1] == 0:
             return fitted
         nearby = kernel_averages(
@@ -309,26 +304,13 @@ class IclHead(nn.Module):
     def _learn(
         self, rows: Rows, target: torch.Tensor, weights: torch.Tensor, which: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, R+A+S+1)."""
-        learned, plain = self.log_penalty[which].exp().chunk(2)
-        after, before = rows.plain.shape[1], rows.features.shape[1]
-        fits = [
-            (_widen(weights_, 0, after), left)
-            for weights_, left in (fit_linear(rows.features, target, weights, p) for p in learned)
-        ] + [
-            (_widen(weights_, before, 0), left)
-            for weights_, left in (fit_linear(rows.plain, target, weights, p) for p in plain)
-        ]
+        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, R+1)."""
+        fits = [fit_linear(rows.features, target, weights, p) for p in self.log_penalty[which].exp()]
         nearby = kernel_averages(
             rows.places, rows.places, target * weights, weights, self.log_sharpness.exp(), skip=0
         )
         left_out = torch.cat([torch.stack([fit[1] for fit in fits], dim=-1), nearby], dim=-1)
         return left_out, torch.stack([fit[0] for fit in fits], dim=1)
-
-
-def _widen(ridge: torch.Tensor, before: int, after: int) -> torch.Tensor:
-    """A ridge's weights and offset (B, R+1), as those of more features, of which it ignores the others."""
-    return torch.cat([F.pad(ridge[:, :-1], (before, after)), ridge[:, -1:]], dim=-1)
 
 
 def _levels(labels: torch.Tensor, weights: torch.Tensor, fleet: torch.Tensor) -> torch.Tensor:

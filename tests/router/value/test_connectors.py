@@ -10,8 +10,8 @@ from router.value.checkpoint import Checkpoint, load, save
 from router.value.connectors import CONNECTORS, connect
 from router.value.network import ValueNetwork, head_config
 
-EVERY = sorted(CONNECTORS)
-HEAD = {"width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "ridge_width": 4, "hidden": 16, "axes": 4}
+EVERY = sorted(set(CONNECTORS) - {"none"})
+HEAD = {"ridge_width": 4, "hidden": 16, "axes": 4}
 
 
 def config(name, **fields):
@@ -87,5 +87,11 @@ def test_alone_the_head_sees_only_the_connector_and_the_checkpoint_remembers(tmp
     assert load(path).network.adapter.config == adapter
 
 
-def test_headers_from_before_there_were_connectors_still_load():
-    assert load().network.adapter.config.connector == "residual_dynamic"
+def test_without_a_connector_the_head_reads_the_pooled_state_and_the_form_alone():
+    adapter = config("none")
+    network = ValueNetwork(adapter, head_config(adapter, **HEAD)).eval()
+    pooled, facts = torch.randn(3, 20), torch.randn(3, structure.WIDTH)
+    embedded = network.embed(torch.zeros(3, 0, 20), torch.zeros(3, 0, dtype=torch.bool), pooled, facts)
+    torch.testing.assert_close(embedded, torch.cat([pooled * 20**0.5, facts], dim=-1))
+    assert network.head.config.input_width == embedded.shape[1]
+    assert not network.reads_tokens
