@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure the 
 # what `sweep` and `cold-start` are both told
 Data = Annotated[
     list[str] | None,
-    typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: generated."),
+    typer.Option(help="A folder, a file, or a name of `datasets`; repeatable. Default: nano."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. Default: bench-results.")]
 Routers = Annotated[str | None, typer.Option(help="Names or patterns, with commas: v0-*,umr. Default: all.")]
@@ -85,6 +85,23 @@ def min_success(
 
     options = {"data": data, "out": out, "seeds": seeds, "test_size": test_size, "weights": weights}
     run(options, targets, router)
+
+
+@app.command("pacing")
+def pacing(
+    data: Data = None,
+    router: Annotated[str, typer.Option(help="Who predicts: a name of `sweep`.")] = "v0-1024",
+    requests: Annotated[int, typer.Option(min=100, help="About how many in the month.")] = 10_000,
+    out: Out = None,
+    seeds: Seeds = None,
+    test_size: TestSize = None,
+    weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
+) -> None:
+    """Whether a paced key's month lands on its budget: a sweep's test prompts replayed by the gateway's own rule."""
+    from benchmarks.pacing import run
+
+    options = {"data": data, "out": out, "seeds": seeds, "test_size": test_size, "weights": weights}
+    run(options, router, requests)
 
 
 @app.command("cold-start")
@@ -232,7 +249,7 @@ def generate(
     tasks: int = typer.Option(2_000, min=1, help="Prompts; every simulated model answers each."),
     seed: int = typer.Option(0, help="The same seed makes the same dataset."),
 ) -> None:
-    """Make the demo's procedural tasks, answered by the simulated fleet: needs no connection."""
+    """Make a dataset of SIMULATED models: our tasks, answered by scripts. For tests; `nano` has real ones."""
     from benchmarks.datasets.commands import make
 
     make(out, tasks, seed)
@@ -263,6 +280,9 @@ def collect(
         float | None,
         typer.Option(min=0, help="The most that the folder's calls may cost, earlier runs counted."),
     ] = None,
+    samples_per_call: Annotated[
+        int, typer.Option(min=1, help="Samples that one call asks for by `n`, where the models know it.")
+    ] = 1,
     split: Annotated[str, typer.Option(help="procedural: train, validation or test.")] = "test",
     families: Annotated[str, typer.Option(help="procedural: names or patterns. Default: all.")] = "",
     seed: Annotated[int, typer.Option(help="procedural: other tasks.")] = 0,
@@ -275,6 +295,3 @@ def collect(
     source = Source(tasks, split, families, seed)
     limits = samples, temperature, max_tokens, sampling_seed, concurrency, cap_usd
     raise typer.Exit(run(Options(fleet, source, out, models, *limits, yes, samples_per_call)))
-    samples_per_call: Annotated[
-        int, typer.Option(min=1, help="Samples that one call asks for by `n`, where the models know it.")
-    ] = 1,

@@ -10,6 +10,7 @@ import os
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-GENERATED = "generated"
+NANO = "nano"  # in the package
+GENERATED = "generated"  # SIMULATED; made on this machine when it is asked for
 RECORD = "SOURCE.json"
 TIMEOUT_S = 60.0
 
@@ -82,16 +84,20 @@ SOURCES: dict[str, Source] = {
 
 def folder_of(name: str) -> Path:
     """Where a dataset of this name is kept."""
+    if name == NANO:
+        return Path(str(files("benchmarks") / "data" / NANO))
     return cache_root() / "datasets" / name
 
 
 def local_folder(name: str) -> Path:
     """
-    The folder of a dataset that is here already; the generated one is made when it is not.
+    The folder of a dataset that is here already: in the package, fetched, or, the generated one, made now.
 
     Raises `OutcomesError`, which says how to get it.
     """
     folder = folder_of(name)
+    if name == NANO:
+        return folder
     if name == GENERATED:
         if not (folder / "prompts.parquet").is_file():
             from benchmarks.datasets.generated import generate
@@ -99,7 +105,7 @@ def local_folder(name: str) -> Path:
             generate(folder)
         return folder
     if name not in SOURCES:
-        known = ", ".join((GENERATED, *SOURCES))
+        known = ", ".join((NANO, GENERATED, *SOURCES))
         raise OutcomesError(f"{name!r} is neither a path nor a dataset (datasets: {known})")
     if not (folder / RECORD).is_file():
         raise OutcomesError(f"dataset {name!r} is not here yet: router-bench fetch {name}")
@@ -117,6 +123,8 @@ def fetch(
     """
     import httpx
 
+    if name == NANO:
+        raise OutcomesError("'nano' is in the package: --data nano")
     if name == GENERATED:
         raise OutcomesError("'generated' is made here, not downloaded: router-bench generate")
     if name not in SOURCES:
@@ -155,7 +163,7 @@ def _offline(source: Source, error: Exception) -> str:
     return (
         f"{source.page} cannot be read ({type(error).__name__}: {error}).\n"
         f"On a machine that can, download {', '.join(source.patterns)} from it, unpack what is packed, copy the folder "
-        f"here and pass it as --data FOLDER.\nThe set that needs no connection: router-bench generate"
+        f"here and pass it as --data FOLDER.\nThe set that needs no connection: --data {NANO}"
     )
 
 

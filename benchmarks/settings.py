@@ -53,7 +53,7 @@ class SweepSection(Section):
 class Settings:
     """Everything that decides a sweep's figures, and where they go."""
 
-    data: tuple[str, ...] = ("generated",)
+    data: tuple[str, ...] = ("nano",)
     out: Path = OUT
     routers: tuple[str, ...] = ("all",)  # names or patterns such as "v0-*"
     models: tuple[str, ...] = ()  # names or patterns; none: every model

@@ -36,7 +36,8 @@ def measure(
     """Print a Markdown table of times and sizes."""
     import torch
 
-    from router.value.heads.tabpfn import TabpfnHead, TabpfnWeights
+    from router.value.heads.tabpfn import TabpfnHead
+    from router.value.heads.tabpfn_weights import TabpfnWeights
 
     torch.set_num_threads(threads)
     loaded = TabpfnWeights.load(weights, device, accept_licence)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from fleet.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from fleet.model import Model
 
@@ -163,7 +163,7 @@ class Breakers:
     ) -> None:
         self.settings = settings or BreakerSettings()
         self._clock = clock
-        self._breakers: dict[tuple[str, str | None, str | None], Breaker] = {}
+        self._breakers: dict[Hashable, Breaker] = {}
 
     def rest(self, model: Model) -> Rest | None:
         """Why a model must not be asked now; None where it may."""
@@ -189,5 +189,5 @@ class Breakers:
         self.settings = settings
 
 
-def _address(model: Model) -> tuple[str, str | None, str | None]:
-    return model.target, model.api_base, model.api_key_env
+def _address(model: Model) -> Hashable:
+    return model.target, model.api_base, model.api_key_env, model.api_key_file

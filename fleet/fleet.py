@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from fleet.breaker import Breakers
+from fleet.breaker import Breakers, BreakerSettings
 from fleet.errors import UnknownModel, UpstreamError
 from fleet.model import Timeouts
 from fleet.patience import Patience, Watched
@@ -17,14 +17,18 @@ from fleet.upstream import Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fleet.breaker import BreakerSettings, Visit
+    from fleet.breaker import Visit
     from fleet.model import Model
     from fleet.providers.catalog import Kind
     from fleet.upstream import Operation, Upstream
 
 
 class Fleet:
-    """The models by name, and one upstream for each kind of provider."""
+    """
+    The models by name, and one upstream for each kind of provider.
+
+    Unless `breakers` say so, no failure keeps it from asking a model again; an upstream's own retry-after does.
+    """
 
     def __init__(
         self,
@@ -36,7 +40,7 @@ class Fleet:
         self._upstreams = dict(upstreams)
         self._timeouts = timeouts or Timeouts()
         self._models = _by_name(models, self._timeouts)
-        self.breakers = breakers or Breakers()
+        self.breakers = breakers or Breakers(BreakerSettings(failures=0))
 
     @classmethod
     def open(cls, models: Sequence[Model], timeouts: Timeouts | None = None) -> Self:

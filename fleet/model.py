@@ -68,8 +68,8 @@ class Model:
 
     `name` is what callers and decisions say; `target` is PROVIDER/NAME in litellm's spelling ("openai/gpt-4o",
     "hosted_vllm/meta-llama/Llama-3.1-8B-Instruct", "replay/sage"). `api_key_env` is the NAME of an environment
-    variable: the key itself never enters this object. `regions` are tags of where it computes, for data residency.
-    `timeouts` None: the fleet's.
+    variable and `api_key_file` a file, absolute: the key itself never enters this object. `regions` are tags of where
+    it computes, for data residency. `timeouts` None: the fleet's.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Model:
     prices: Prices
     api_base: str | None = None
     api_key_env: str | None = None
+    api_key_file: str | None = None
     parameter_ratio: float | None = None
     context_window: int | None = None
     abilities: frozenset[str] = frozenset()

@@ -80,6 +80,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             if fleet is None:
                 closing.push_async_callback(upstreams.aclose)
             tokens = TokenCounter()
+            upstreams.breakers.keep(list(upstreams.models.values()), settings.breaker)
             loading = Loading(_load(settings, scorer, upstreams, engine, tokens))
             closing.push_async_callback(loading.aclose)
             ledger = Ledger(writer, loading)

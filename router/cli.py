@@ -213,11 +213,44 @@ def evaluate(
     cache: Annotated[Path, typer.Option("--cache", help="Token states, computed once.")] = Path(
         ".cache/states"
     ),
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol", help="The paper's: strict, sequential or both, on the one source that --data is."
+        ),
+    ] = None,
 ) -> None:
     """Measure V0 on prompts and models that its training never saw, beside kNN, ridge and the context's mean."""
+    if protocol is not None:
+        from router.value.paper_commands import evaluate_protocol
+
+        evaluate_protocol(data, weights, cache, protocol)
+        return
     from router.value.commands import evaluate as run
 
     run(data, weights, card, cache)
+
+
+@app.command()
+def ablate(
+    data: Annotated[Path, typer.Option("--data", help="One source: the folder with its parquet files.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Where runs and tables go; makes only the runs that it lacks.")
+    ],
+    protocol: Annotated[str, typer.Option("--protocol", help="strict, sequential or both.")] = "both",
+    study: Annotated[str, typer.Option("--study", help="connectors, losses, head or all.")] = "all",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of every cell.")] = 3,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps of a run.")] = 200,
+    prompts: Annotated[int, typer.Option("--prompts", min=1, help="At most this many of the source.")] = 5000,
+    cache: Annotated[Path, typer.Option("--cache", help="Token states, computed once.")] = Path(
+        ".cache/states"
+    ),
+) -> None:
+    """The paper's ablation on one source: connectors, losses, a head tuned or frozen. Stop it whenever you like."""
+    from router.value.ablation import AblationConfig
+    from router.value.paper_commands import run_ablation
+
+    run_ablation(data, out, cache, protocol, study, seeds, AblationConfig(steps, steps, prompts))
 
 
 def _settings(config: Path) -> Settings:

@@ -21,7 +21,7 @@ from fleet.prices import (
     known_prices,
 )
 from fleet.providers.catalog import KNOWN_PROVIDERS, base_url, default_key_env, kind
-from fleet.providers.keys import find_key
+from fleet.providers.keys import find_key, find_key_in
 from fleet.replay import REPLAY_MODELS
 from router import yaml_tree
 from router.config_schema import (
@@ -259,7 +259,7 @@ class _Reader:
             section, sound = self._check(FleetSection, ("fleet", index))
             if "target" not in sound:
                 continue
-            if all(key in sound or key not in entry for key in ("api_base", "api_key_env")):
+            if all(key in sound or key not in entry for key in ("api_base", "api_key_env", "api_key_file")):
                 self._check_provider(index, sound)
                 self._check_key(index, sound)
             prices = self._priced.get(str(sound.get("name"))) or self._priced.get(sound["target"])
@@ -269,7 +269,7 @@ class _Reader:
                 prices = Prices(**section.prices.model_dump())
             if section is not None and prices is not None:
                 own = section.timeouts.model_dump(exclude_none=True) if section.timeouts else {}
-                yield _model(section, prices), own
+                yield _model(section, prices, self._path), own
 
     def _prices_file(self) -> Path | None:
         named = self._tree.value.get("prices")
@@ -363,6 +363,9 @@ class _Reader:
                 self._add(place, f"unknown provider {provider!r}; did you mean {meant}/{name}?")
 
     def _check_key(self, index: int, entry: Mapping[str, Any]) -> None:
+        if entry.get("api_key_file") is not None:
+            self._check_key_file(index, entry)
+            return
         named = entry.get("api_key_env")
         place = ("fleet", index, "api_key_env")
         variable = named or default_key_env(entry["target"], entry.get("api_base"))
@@ -373,6 +376,15 @@ class _Reader:
             place if named else ("fleet", index, "target"),
             f"{entry['target']} takes its key from the environment variable {variable}, which {state}",
         )
+
+    def _check_key_file(self, index: int, entry: Mapping[str, Any]) -> None:
+        place = ("fleet", index, "api_key_file")
+        if entry.get("api_key_env") is not None:
+            self._add(place, f"{spell(place)}: name a file or a variable (api_key_env), not both")
+        if find_key_in(_key_file(self._path, entry["api_key_file"])) is None:
+            self._add(
+                place, f"{spell(place)}: {entry['api_key_file']} holds no usable key, or cannot be read"
+            )
 
     def _known_prices(self, index: int, target: str) -> Prices | None:
         """The prices of an entry that gives none; None after saying that nobody knows them."""
@@ -433,16 +445,23 @@ def _known_abilities(target: str) -> frozenset[str]:
     return frozenset({"completions"}) if target.startswith("replay/") else known_abilities(target)
 
 
-def _model(section: FleetSection, prices: Prices) -> Model:
+def _key_file(path: Path, named: str) -> str:
+    """A key's file, named in router.yaml at `path`."""
+    return str(path.parent / Path(named).expanduser())
+
+
+def _model(section: FleetSection, prices: Prices, path: Path) -> Model:
     """The model of an entry, its gaps filled from what litellm knows."""
     target = section.target
+    key_file = _key_file(path, section.api_key_file) if section.api_key_file else None
     abilities = section.abilities
     return Model(
         name=section.name,
         target=target,
         prices=prices,
         api_base=section.api_base,
-        api_key_env=section.api_key_env or default_key_env(target, section.api_base),
+        api_key_env=None if key_file else section.api_key_env or default_key_env(target, section.api_base),
+        api_key_file=key_file,
         parameter_ratio=section.parameter_ratio,
         context_window=section.context_window or known_context_window(target),
         abilities=_known_abilities(target) if abilities is None else frozenset(abilities),

@@ -101,6 +101,7 @@ class FleetSection(Section):
     target: Annotated[str, AfterValidator(_target)]
     api_base: Annotated[str, AfterValidator(_address)] | None = None
     api_key_env: Annotated[str, Field(min_length=1), AfterValidator(_variable)] | None = None
+    api_key_file: Annotated[str, Field(min_length=1)] | None = None
     prices: PricesSection | None = None
     parameter_ratio: Annotated[float, Field(gt=0)] | None = None
     context_window: Annotated[int, Field(gt=0)] | None = None

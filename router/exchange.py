@@ -18,14 +18,13 @@ import anyio.lowlevel
 import orjson
 from starlette.responses import Response
 
-from fleet.model import Usage
-from fleet.prices import cost_usd
 from router.call import with_headers
 from router.decide import after_failures
 from router.ended import Routing, saved_usd
-from router.errors import GatewayError, NotReady, UpstreamFailed
+from router.errors import GatewayError, NoCandidate, NotReady, UpstreamFailed
 from router.ledger import NO_VERSION, prompt_row
 from router.store.rows import CandidateRow, DecisionRow
+from router.till import Till
 from router.wire.errors import error_body
 from router.wire.stream import Retelling
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from router.call import Call
     from router.decide import Decision
-    from router.features import Features
     from router.gateway import Gateway, Routed
     from router.keys.account import Admission
     from router.relay import Relay
@@ -57,7 +55,8 @@ class Exchange(Response):
 
     def __init__(self, gateway: Gateway, call: Call, admission: Admission | None) -> None:
         super().__init__()
-        key_id = admission.key_id if admission else None
+        self._till = Till(gateway, admission)
+        key_id = self._till.key_id
         self.id = f"dec_{secrets.token_hex(12)}"
         self._gateway = gateway
         self._call = replace(call, caller=key_id)
@@ -105,17 +104,30 @@ class Exchange(Response):
             try:
                 self._record()
             finally:
+                self._till.leave()
                 if self._relay is not None:
                     await self._relay.aclose()
 
     async def _answer(self, send: Send) -> None:
         try:
             try:
-                self._routed = await self._gateway.route(self._call)
+                self._call = self._till.enter(self._call, self._scope["headers"])
+                remembered = await self._till.remembered(self._call)
+                if remembered is None:
+                    self._routed = await self._gateway.route(self._call)
+                    self._till.reserve(self._call, self._routed)
+            except NoCandidate as error:
+                self._till.refused(error)
+                raise
             finally:
                 self._decided_ms = self._elapsed_ms()
-            self._gateway.opened(self.id, self._call, self._routed)
-            self._relay = await self._upstream(self._gateway.call(self._call, self._routed, self._failed))
+            if remembered is None:
+                assert self._routed is not None
+                self._gateway.opened(self.id, self._call, self._routed)
+                self._relay = await self._upstream(self._gateway.call(self._call, self._routed, self._failed))
+            else:
+                self._routed, self._relay = remembered
+                self._gateway.ledger.open(self.id)
             await self._forward(send, self._relay)
         except GatewayError as error:
             self._status = error.status
@@ -133,10 +145,13 @@ class Exchange(Response):
         if not relay.stream:
             whole = [chunk async for chunk in relay.chunks()]  # all here already: `prime` waited for them
             body = self._translated(b"".join(whole), relay)
+            assert self._routed is not None
+            await self._till.count(self._routed, relay)
             self._status = relay.status
             await self._send_whole(send, relay.status, relay.headers, body)
             return
-        await _start(send, relay.status, relay.headers | self._decision_headers())
+        relay.last_words = self._last_words
+        await _start(send, relay.status, {**relay.headers, **self._till.headers, **self._decision_headers()})
         retelling = self._retelling = Retelling(self._call.wire.story()) if self._call.wire else None
         self._streaming = True
         chunks = relay.chunks()
@@ -160,6 +175,13 @@ class Exchange(Response):
             body = error_body(error, self._path, self._request_id)
             await self._send_whole(send, error.status, error.headers, body)
 
+    async def _last_words(self) -> bytes:
+        """The usage chunk of a stream that came to its end, for a client that asked for one."""
+        assert self._routed is not None
+        assert self._relay is not None
+        bill = await self._till.count(self._routed, self._relay)
+        return b"" if self._call.hide_usage else bill.event(self._relay.reader)
+
     def _translated(self, body: bytes, relay: Relay) -> bytes:
         """A whole reply in the caller's protocol."""
         if self._call.wire is None:
@@ -173,6 +195,7 @@ class Exchange(Response):
         ours = {
             "content-type": "application/json",
             "content-length": str(len(body)),
+            **self._till.headers,
             **self._decision_headers(),
         }
         await _start(send, status, {**headers, **ours})
@@ -227,8 +250,9 @@ class Exchange(Response):
                 self._call.operation, self._call.stream, decide_ms=self._decided_ms
             )
             return
-        usage = self._usage(routed.features)
-        if usage is not None and self._status < 400:
+        bill = self._till.count_now(routed, self._relay)
+        usage = bill.usage
+        if usage is not None and self._status < 400 and not self._till.cached:
             self._gateway.answered(routed, decision.chosen, usage)
         model = routed.models[decision.chosen]
         reading = routed.reading
@@ -258,7 +282,11 @@ class Exchange(Response):
             output_tokens=usage.output_tokens if usage else None,
             cached_tokens=usage.cached_tokens if usage else None,
             usage_estimated=usage is not None and usage.estimated,
-            cost_usd=cost_usd(model.prices, usage) if usage else None,
+            cost_usd=bill.cost_usd,
+            cache_write_tokens=usage.cache_write_tokens if usage else None,
+            reasoning_tokens=usage.reasoning_tokens if usage else None,
+            audio_input_tokens=usage.audio_input_tokens if usage else None,
+            audio_output_tokens=usage.audio_output_tokens if usage else None,
             latency_ms=latency_ms,
             first_byte_ms=self._first_byte_ms,
             key_id=self._key_id,
@@ -267,8 +295,12 @@ class Exchange(Response):
             row,
             text=routed.features.text,
             # what vectors are asked for says nothing about the worth of an answer
-            embed=reading is None and self._relay is not None and self._call.operation != "embeddings",
+            embed=reading is None
+            and self._relay is not None
+            and not self._till.cached
+            and self._call.operation != "embeddings",
         )
+        self._till.settle(row, self._relay)
         self._scope["routing"] = self._facts(row, decision)
 
     def _facts(self, row: DecisionRow, decision: Decision) -> Routing:
@@ -296,15 +328,6 @@ class Exchange(Response):
             upstream_ms=self._upstream_s * 1e3,
             failed=tuple(self._failed.items()),
         )
-
-    def _usage(self, features: Features) -> Usage | None:
-        """What the upstream counted; an estimate, marked as one, where it sent content without counting."""
-        if self._relay is None:
-            return None
-        reader = self._relay.reader
-        if reader.usage is not None:
-            return reader.usage
-        return Usage(features.input_tokens, reader.output_tokens_guess, estimated=True)
 
 
 async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:

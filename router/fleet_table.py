@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from fleet.providers.keys import find_key
+from fleet.providers.keys import find_key, find_key_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,8 @@ def _prices(prices: Prices) -> str:
 
 
 def _key(model: Model, environ: Mapping[str, str]) -> str:
+    if model.api_key_file is not None:
+        return f"{'yes' if find_key_in(model.api_key_file) else 'no'}, {model.api_key_file}"
     if model.api_key_env is None:
         return "none needed"
     present = find_key(model.api_key_env, environ) is not None

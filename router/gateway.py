@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from router.cache import ReplyCache
 from router.call import AUTO
 from router.config import Preset
 from router.decide import Decision, decide, pin
@@ -92,6 +93,7 @@ class Gateway:
         self.tokens = tokens or TokenCounter()
         self.bars = Bars()
         self.sessions = Sessions()
+        self.cache = ReplyCache()
         self._rng = rng or Random()
 
     def apply(self, settings: Settings) -> None:
@@ -286,7 +288,9 @@ def _only_embedder(models: Mapping[str, Model], excluded: Mapping[str, str]) -> 
 
 def _wish(call: Call, preset: Preset, settings: Settings) -> tuple[float, float | None]:
     """β, and the target for success that goes before it: whoever of request, preset and file first names either."""
-    beta = next(each for each in (call.beta, preset.beta, settings.beta) if each is not None)
+    wished = (call.beta, call.paced_beta, preset.beta, settings.beta)
+    low, high = call.beta_bounds
+    beta = min(high, max(low, next(each for each in wished if each is not None)))
     for wish in (call, preset):
         if wish.min_success is not None or wish.beta is not None:
             return beta, wish.min_success

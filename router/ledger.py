@@ -2,14 +2,17 @@
 Decisions between their making and their row: nothing here makes a request wait.
 
 A reply's row is handed to the store's writer when the reply ends, whatever its end. Where the prompt has not
-been embedded, because the caller named the model, that is done first, in the background. Feedback may come
-before all that is over: it waits for its decision here.
+been embedded, because the caller named the model, that is done first, in the background and for a small part of the
+time: an embedding costs ten times the CPU of the call. Feedback may come before all that is over: it waits for its
+decision here, whose embedding then comes first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EMBEDDINGS_IN_FLIGHT = 256  # beyond that, decisions on named models are kept without their embedding
+EMBEDDINGS_WAITING = 256  # beyond that, the oldest decisions on named models are kept without their embedding
+REST = 9.0  # pause after an embedding, in its own time: a tenth of one core at the most
+LONGEST_REST_S = 1.0  # the first one may have waited for V0 to load
 NO_VERSION = "none"  # the version of a prompt that was never embedded
 
 
@@ -39,7 +44,11 @@ class Ledger:
         self._writer = writer
         self._loading = loading
         self._open: dict[str, asyncio.Future[None]] = {}  # by decision id and completion id
-        self._embedding: set[asyncio.Task[None]] = set()
+        self._waiting: OrderedDict[str, tuple[DecisionRow, str]] = (
+            OrderedDict()
+        )  # rows and texts by decision id
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._embedding: asyncio.Task[None] | None = None
 
     def open(self, decision_id: str) -> None:
         """A decision is made; its reply goes on."""
@@ -51,25 +60,57 @@ class Ledger:
 
     def close(self, row: DecisionRow, *, text: str, embed: bool) -> None:
         """The reply has ended. Never waits; with `embed`, the row is written once V0 has read `text`."""
-        if embed and len(self._embedding) < EMBEDDINGS_IN_FLIGHT:
-            task = asyncio.create_task(self._embed_and_write(row, text))
-            self._embedding.add(task)
-            task.add_done_callback(self._embedding.discard)
-        else:
+        if not embed:
             self._write(row)
+            return
+        self._waiting[row.id] = row, text
+        while len(self._waiting) > EMBEDDINGS_WAITING:
+            _, (oldest, _) = self._waiting.popitem(last=False)
+            self._write(oldest)
+        if self._embedding is None or self._embedding.done():
+            self._embedding = asyncio.create_task(self._embed_waiting(), name="embed-named")
 
     async def settled(self, reference: str, param: str, patience_s: float) -> None:
         """Return once the decision of this id, if it is open, is on its way to the store. Raises `DecisionPending`."""
         waiting = self._open.get(reference)
         if waiting is not None:
+            self._hurry(reference)
             await asyncio.wait({waiting}, timeout=patience_s)
             if not waiting.done():
                 raise DecisionPending(reference, param)
 
     async def aclose(self) -> None:
-        """Wait for the embeddings in flight."""
-        if self._embedding:
-            await asyncio.wait(self._embedding)
+        """Embed and write what waits."""
+        if self._embedding is not None:
+            self._embedding.cancel()
+            await asyncio.wait({self._embedding})
+        while self._waiting:
+            _, (row, text) = self._waiting.popitem(last=False)
+            await self._embed_and_write(row, text)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _hurry(self, reference: str) -> None:
+        """Somebody waits for this decision: embed it now, if that is what it waits for."""
+        for identity, (row, text) in self._waiting.items():
+            if reference in (identity, row.completion_id):
+                del self._waiting[identity]
+                self._embed_now(row, text)
+                return
+
+    def _embed_now(self, row: DecisionRow, text: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._embed_and_write(row, text))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    async def _embed_waiting(self) -> None:
+        """One after another, with rests."""
+        while self._waiting:
+            _, (row, text) = self._waiting.popitem(last=False)
+            began = time.perf_counter()
+            await asyncio.shield(self._embed_now(row, text))
+            await asyncio.sleep(min(LONGEST_REST_S, REST * (time.perf_counter() - began)))
 
     async def _embed_and_write(self, row: DecisionRow, text: str) -> None:
         try:

@@ -84,7 +84,7 @@ def pull_paper(
     What is given is not fetched. An interrupted download goes on where it was. `endpoint` is another hub's address.
     Raises `PullError` or `PaperError`.
     """
-    from router.value.paper import convert, holds_backbone
+    from router.value.paper_checkpoint import convert, holds_backbone
 
     source = f"{checkpoint}"
     staging = out.with_name(out.name + ".download")

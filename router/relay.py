@@ -9,8 +9,10 @@ event and without [DONE]: a cut must not look like an end.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import orjson
 
 from fleet.errors import UpstreamError
@@ -18,7 +20,7 @@ from fleet.usage import ReplyReader
 from router.errors import UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from fleet.upstream import Reply
     from router.call import Call
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 HELD_BYTES = 64 * 1024  # a stream that sends this much before its first content is passed on as it is
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 PASSED_ON_PREFIX = "x-ratelimit-"
+DRAIN_S = 1.0
 DONE = b"data: [DONE]\n\n"
 
 
@@ -38,8 +41,15 @@ class Relay:
         self.model = model
         self.status = reply.status
         self.stream = call.stream and "json" not in reply.headers.get("content-type", "")
-        self.reader = ReplyReader(self.stream, call.hide_usage)
+        self.reader = ReplyReader(self.stream, hide_usage=True, hide_done=True)
         self.cut = False  # the upstream broke off after its first content
+        self.recorded: list[bytes] | None = (
+            [] if call.keep else None
+        )  # the upstream's bytes, while they are wanted
+        self.content_type = reply.headers.get("content-type", "")
+        self.last_words: Callable[[], Awaitable[bytes]] | None = (
+            None  # what a complete stream ends with, before [DONE]
+        )
         self._reply = reply
         self._content = aiter(reply.content)
         self._held: list[bytes] = []
@@ -71,7 +81,7 @@ class Relay:
         yield b"".join(self._held)
         self._held.clear()
         try:
-            while not self._ended and self.reader.error is None:
+            while not self._ended and self.reader.error is None and not self.reader.saw_done:
                 yield await self._next()
         except UpstreamError as error:
             logger.warning("model=%s cause=%s after its first content", self.model, error.cause)
@@ -86,8 +96,8 @@ class Relay:
             self.failed(UpstreamError(self.model, "cut"))
             cut = UpstreamFailed(self.model, f"{self.model} broke off its reply")
             yield b"\n\ndata: " + cut.body() + b"\n\n"  # blank lines first: half an event may have gone out
-        elif not self.reader.saw_done:
-            yield DONE
+        else:
+            yield (await self.last_words() if self.last_words else b"") + DONE
 
     def failed(self, error: UpstreamError) -> None:
         """What came says that the upstream is unwell."""
@@ -96,7 +106,18 @@ class Relay:
 
     async def aclose(self) -> None:
         """Let the upstream go, cancelling it if it is not finished."""
+        if self.reader.saw_done and not self._ended:
+            await self._drain()
         await self._reply.aclose()
+
+    async def _drain(self) -> None:
+        """Read what comes after [DONE], which is nothing, so that the connection can be used again."""
+        with (
+            suppress(UpstreamError),
+            anyio.move_on_after(DRAIN_S),
+        ):  # whatever happens now, the reply was whole
+            while not self._ended:
+                await self._next()
 
     @property
     def _complete(self) -> bool:
@@ -111,6 +132,8 @@ class Relay:
             self._ended = True
             rest = self.reader.finish()
             return rest if self._complete or not self.stream else b""
+        if self.recorded is not None:
+            self.recorded.append(chunk)
         return self.reader.feed(chunk)
 
 

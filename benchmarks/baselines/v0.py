@@ -155,7 +155,9 @@ class V0Weighted(V0Router):
         histories = tuple(self._histories)
 
         def values(beta: float, cost_scale: float) -> NDArray[np.float64]:
-            return self._values(embeddings, self._fit([_weighted(each, beta, cost_scale) for each in histories]))
+            return self._values(
+                embeddings, self._fit([_weighted(each, beta, cost_scale) for each in histories])
+            )
 
         return WeighedPrediction(
             success, self.expected_costs(), columns=np.arange(len(histories)), values=values

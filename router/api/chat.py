@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from router.api.describe import described
+from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
 from router.exchange import Exchange
 
-api = APIRouter(tags=["chat"])
+api = APIRouter(tags=["chat"], route_class=Direct)
 
 CHAT_BODY = described(
     ("model", "messages"), {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}

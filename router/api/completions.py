@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from router.api.describe import TEXTS, described
+from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
 from router.exchange import Exchange
 
-api = APIRouter(tags=["completions"])
+api = APIRouter(tags=["completions"], route_class=Direct)
 
 
 @api.post(

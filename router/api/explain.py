@@ -11,12 +11,13 @@ from router.api.chat import CHAT_BODY
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
 from router.decide import normalised
+from router.till import with_terms
 
 api = APIRouter(tags=["explain"])
 
 
 @api.post("/v1/router/explain", openapi_extra=CHAT_BODY)
-async def explain(request: Request, built: ServicesOf, _key: Caller) -> dict[str, Any]:
+async def explain(request: Request, built: ServicesOf, key: Caller) -> dict[str, Any]:
     """
     Every candidate's value, expected cost in USD, normalised cost, score and rows of context, in rank.
 
@@ -24,6 +25,8 @@ async def explain(request: Request, built: ServicesOf, _key: Caller) -> dict[str
     `timings_ms` says where the time went.
     """
     call = read(await raw_body(request), request.headers.get("x-router-beta"))
+    if key is not None and not key.admin:
+        call = with_terms(call, built.book.admission(key), built.gateway)
     started = time.perf_counter()
     routed = await built.gateway.route(call, dry=True)
     total = (time.perf_counter() - started) * 1e3

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from router.api.describe import described
+from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse, understand
 from router.exchange import Exchange
@@ -14,7 +15,7 @@ from router.features import extract
 from router.wire.messages import shows_thinking, to_chat
 from router.wire.messages_reply import Messages
 
-api = APIRouter(tags=["messages"])
+api = APIRouter(tags=["messages"], route_class=Direct)
 
 MESSAGES: dict[str, Any] = {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
 

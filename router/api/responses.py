@@ -5,13 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from router.api.describe import described
+from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse, understand
 from router.exchange import Exchange
 from router.wire.responses import to_chat
 from router.wire.responses_reply import Responses
 
-api = APIRouter(tags=["responses"])
+api = APIRouter(tags=["responses"], route_class=Direct)
 
 INPUT = {"oneOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}]}
 

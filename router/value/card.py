@@ -13,13 +13,15 @@ from router.value import checkpoint as checkpoints
 from router.value.adapter import AdapterConfig
 from router.value.backbone import Backbone
 from router.value.episodes import EpisodeConfig
-from router.value.evaluate import evaluate
+from router.value.evaluate import KEPT_CONTEXT, evaluate
+from router.value.protocol_tables import shortcut_table
 from router.value.train import TrainConfig, load_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from router.value.checkpoint import Checkpoint
+    from router.value.diagnostics import Valued
     from router.value.evaluate import Score
 
 CONTEXTS = (32, 64, 128, 256, 512, 1024)
@@ -29,6 +31,7 @@ PREDICTORS = ("v0", "v0-fleet", "ridge", "knn", "mean")
 TITLES = {
     "auc": "Intra-context AUC (higher is better)",
     "pairwise": "Pairwise accuracy, soft, ties lost (higher is better)",
+    "pairwise_strict": "Pairwise accuracy, strict: above 0.5 and below it (higher is better)",
     "mse": "Calibration MSE, mean (V − r)² (lower is better)",
     "ece": "Expected calibration error, 10 bins (lower is better)",
 }
@@ -104,6 +107,8 @@ def tables(measured: Measured) -> str:
         for metric, title in TITLES.items():
             parts.append(f"### {title}\n\n{_by_context(scores, metric)}")
         parts.append(f"### AUC by source, N=256\n\n{_by_source(scores, 'auc', 256)}")
+        if any(score.valued is not None for score in scores):
+            parts.append(f"### The shortcut I(Y;C), N={KEPT_CONTEXT}\n\n{_shortcut(scores)}")
     return "\n".join(parts)
 
 
@@ -135,6 +140,15 @@ def _by_source(scores: Iterable[Score], metric: str, context: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shortcut(scores: Iterable[Score]) -> str:
+    """The diagnostics of `router.value.diagnostics`, source by source, for V0 and the context's mean."""
+    runs: dict[str, dict[int, list[Valued]]] = defaultdict(lambda: defaultdict(list))
+    for score in scores:
+        if score.valued is not None:
+            runs[f"{score.source}, {score.predictor}"][score.seed].append(score.valued)
+    return shortcut_table({name: list(seeds.values()) for name, seeds in sorted(runs.items())})
+
+
 def _row(group: list[Score], metric: str) -> str:
     """Each predictor's mean (over sources, each the mean of its models and seeds) and the paired difference."""
     cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -150,7 +164,8 @@ def _row(group: list[Score], metric: str) -> str:
     others = means[1:]
     best = 1 + int(others.argmin() if metric in {"mse", "ece"} else others.argmax())
     low, high = _interval(table[:, 0] - table[:, best], sources)
-    shown = " | ".join(f"{mean:.3f}" for mean in means)
+    least, most = _interval(table[:, 0], sources)
+    shown = " | ".join([f"{means[0]:.3f} [{least:.3f}, {most:.3f}]", *(f"{mean:.3f}" for mean in others)])
     return f"{shown} | {means[0] - means[best]:+.3f} [{low:+.3f}, {high:+.3f}] vs {PREDICTORS[best]}"
 
 

@@ -25,14 +25,14 @@ SHIPPED_RECIPE = "v0-minilm.yaml"
 
 def train(data: Path, out: Path, recipe: Path | None, cache: Path, device: str) -> None:
     """Train by a recipe into `out`."""
-    with _complaints(), as_file(files("router.value") / "weights" / SHIPPED_RECIPE) as shipped:
+    with complaints(), as_file(files("router.value") / "weights" / SHIPPED_RECIPE) as shipped:
         weights = run_training(read_recipe(recipe or shipped), data, cache, out, device)
     typer.echo(f"weights: {weights}; `router evaluate --data {data} --weights {weights}` measures them")
 
 
 def evaluate(data: Path, weights: Path | None, card: Path | None, cache: Path) -> None:
     """Measure weights on the sources they name, as far as these lie below `data`."""
-    with _complaints(), as_file(files("router.value") / "weights" / SHIPPED) as shipped:
+    with complaints(), as_file(files("router.value") / "weights" / SHIPPED) as shipped:
         path = weights or shipped
         config = cards.training_config(checkpoints.load(path))
         folders = [data / name for name in (*config.sources, *config.left_out)]
@@ -47,7 +47,8 @@ def evaluate(data: Path, weights: Path | None, card: Path | None, cache: Path) -
 
 
 @contextmanager
-def _complaints() -> Iterator[None]:
+def complaints() -> Iterator[None]:
+    """Errors that the user can mend, told in one line; exit code 2."""
     try:
         yield
     except (BackboneError, CheckpointError, CorpusError, RecipeError) as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from router.value.diagnostics import Valued, difficulty
 from router.value.metrics import auc, calibration_mse, expected_calibration_error, pairwise_accuracy
 from router.value.train import embed_rows
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 NEIGHBOURS = (4, 8, 16, 32, 64, 128)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 RIVALS = 11  # other models whose outcomes on the same prompts V0 reads as well, where it reads a fleet
+KEPT, KEPT_CONTEXT = ("v0", "mean"), 256
 METRICS = {
     "auc": auc,
     "pairwise": pairwise_accuracy,
@@ -47,6 +49,7 @@ class Score:
     context: int
     seed: int
     metrics: dict[str, float]
+    valued: Valued | None = None  # kept at N=256 for V0 and the context's mean, for the diagnostics
 
 
 @torch.inference_mode()
@@ -94,7 +97,12 @@ def evaluate(
                 name = corpus.source.models[model]
                 for predictor, predicted in values.items():
                     found = {key: metric(predicted, labels[asked]) for key, metric in METRICS.items()}
-                    scores.append(Score(corpus.source.name, name, predictor, size, seed, found))
+                    valued = None
+                    if size == KEPT_CONTEXT and predictor in KEPT:
+                        hard = difficulty(corpus.source.scores, prompts[asked], model)
+                        prior = float(labels[seen].mean())
+                        valued = Valued(name, "held out", predicted, labels[asked], prior, hard)
+                    scores.append(Score(corpus.source.name, name, predictor, size, seed, found, valued))
     return scores
 
 

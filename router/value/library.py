@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TEXTS = 32  # embedded in one go
 
 ContextT = TypeVar("ContextT")
-Pairs = Sequence[tuple[str, float]]
+Pairs = Iterable[tuple[str, float]]
 Rows = tuple["NDArray[np.floating]", "NDArray[np.floating]"]  # embeddings (N, dim), labels (N,)
 
 
@@ -105,7 +105,7 @@ class FromPairs(ABC, Generic[ContextT]):
         `context` is (prompt, score) pairs, or what `fit_context` made of them. Raises ValueError.
         """
         _check_texts(prompts, "prompts")
-        fitted = self.fit_context(context) if isinstance(context, Sequence) else context
+        fitted = self.fit_context(context) if isinstance(context, Iterable) else context
         return self.value(self.embed_all(prompts), [fitted])[:, 0]
 
     def embed_all(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -118,11 +118,12 @@ class FromPairs(ABC, Generic[ContextT]):
         return embeddings
 
     def _rows(self, pairs: Pairs | NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        for number, pair in enumerate(pairs):
+        listed = list(pairs)
+        for number, pair in enumerate(listed):
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):
                 raise ValueError(f"context[{number}] should be (prompt, score), not {type(pair).__name__}")
-        labels = np.array([score for _, score in pairs], dtype=np.float32)
-        return self.embed_all([text for text, _ in pairs]), labels
+        labels = np.array([score for _, score in listed], dtype=np.float32)
+        return self.embed_all([text for text, _ in listed]), labels
 
 
 def _is_rows(history: Any) -> bool:

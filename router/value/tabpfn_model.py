@@ -6,6 +6,7 @@ v0.predict(context=[("What is 2+2?", 1.0), ("Prove Fermat's last theorem.", 0.0)
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,14 +14,8 @@ import torch
 
 from router.value import structure
 from router.value.backbone import MINILM, Backbone
-from router.value.heads.tabpfn import (
-    CACHE_BYTES,
-    ESTIMATORS,
-    Labels,
-    TabpfnContext,
-    TabpfnHead,
-    TabpfnWeights,
-)
+from router.value.heads.tabpfn import CACHE_BYTES, ESTIMATORS, Labels, TabpfnContext, TabpfnHead
+from router.value.heads.tabpfn_weights import TabpfnWeights
 from router.value.library import FromPairs
 from router.value.paper import AdapterFolder
 
@@ -32,6 +27,11 @@ if TYPE_CHECKING:
 
     from router.value.backbone import TokenStates
     from router.value_settings import TabpfnSettings
+
+
+logger = logging.getLogger(__name__)
+
+SMALL = 1_000_000  # parameters that a CPU can serve
 
 
 class Embedder(Protocol):
@@ -99,6 +99,11 @@ class TabpfnV0(FromPairs[TabpfnContext]):
             if adapter
             else PooledFeatures(Backbone.load(backbone or MINILM, device))
         )
+        size = sum(parameter.numel() for parameter in weights.specs.model.parameters())
+        if device == "cpu" and size > SMALL:
+            logger.warning(
+                "TabPFN on a CPU: reading a context takes minutes, a value seconds (docs/tabpfn.md)"
+            )
         head = TabpfnHead(
             weights, embedder.dim, estimators=estimators, labels=labels, cache_bytes=cache_bytes
         )

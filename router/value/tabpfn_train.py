@@ -20,7 +20,8 @@ import typer
 from router.value.adapter import AdapterConfig, ResidualQueryAdapter
 from router.value.backbone import Backbone
 from router.value.episodes import EpisodeConfig, EpisodeSampler
-from router.value.heads.tabpfn import TabpfnHead, TabpfnWeights
+from router.value.heads.tabpfn import TabpfnHead
+from router.value.heads.tabpfn_weights import TabpfnWeights
 from router.value.losses import composite_loss
 from router.value.paper import save
 from router.value.train import TrainConfig, load_corpus

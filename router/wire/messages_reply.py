@@ -11,7 +11,7 @@ import orjson
 from fleet.usage import parse_usage
 from router.tokens import estimated_tokens
 from router.wire.errors import anthropic_error
-from router.wire.parts import Stream, Unreadable, read_whole
+from router.wire.parts import Stream, Unreadable, ours, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -169,7 +169,7 @@ def _ending(finish_reason: str | None, matched_stop: str | None, kinds: set[Any]
     return {"stop_reason": reason, "stop_sequence": None}
 
 
-def _usage(counted: object, input_guess: int, output_guess: int) -> dict[str, int]:
+def _usage(counted: object, input_guess: int, output_guess: int) -> dict[str, Any]:
     """Anthropic counts prompt tokens read from a cache beside the others, OpenAI among them."""
     usage = parse_usage(counted)
     if usage is None:
@@ -181,4 +181,5 @@ def _usage(counted: object, input_guess: int, output_guess: int) -> dict[str, in
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.output_tokens,
+        **ours(counted),
     }

@@ -22,6 +22,12 @@ class Unreadable(ValueError):  # noqa: N818  (says what the reply is)
     """A reply that is no chat completion; says why, without quoting it."""
 
 
+def ours(counted: object) -> dict[str, Any]:
+    """What the gateway adds to a usage object: the reply's cost, and whether that is an estimate."""
+    fields = counted if isinstance(counted, dict) else {}
+    return {name: fields[name] for name in ("cost_usd", "estimated") if name in fields}
+
+
 @dataclass
 class Part:
     """One part of a reply. `text` is what it says: a tool call's arguments, else its words."""

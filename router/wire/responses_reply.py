@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fleet.usage import parse_usage
-from router.wire.parts import Part, Stream, Unreadable, read_whole
+from router.wire.parts import Part, Stream, Unreadable, ours, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -226,4 +226,5 @@ def _usage(counted: object) -> dict[str, Any] | None:
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
+        **ours(counted),
     }

@@ -132,7 +132,7 @@ def offline(request):
 def test_offline_it_says_what_to_do_instead(sources):
     client = httpx.Client(transport=httpx.MockTransport(offline))
     with pytest.raises(
-        OutcomesError, match=r"cannot be read \(ConnectError.*\n.*download \*\.csv.*\n.*generate"
+        OutcomesError, match=r"cannot be read \(ConnectError.*\n.*download \*\.csv.*\n.*--data nano"
     ):
         fetch("tiny", client=client, say=lambda line: None)
 
@@ -152,12 +152,14 @@ def test_a_set_that_is_not_here_names_the_command(sources):
     assert "not a dataset to fetch (there are: tiny, packed, forge)" in result.output
     result = CliRunner().invoke(app, ["fetch", "generated"])
     assert "router-bench generate" in result.output
+    result = CliRunner().invoke(app, ["fetch", "nano"])
+    assert "in the package: --data nano" in result.output
 
 
 def test_datasets_are_listed_with_formats(sources):
     result = CliRunner().invoke(app, ["datasets"], env={"COLUMNS": "160"})
     assert result.exit_code == 0
-    for word in ("generated", "tiny", "router-bench fetch tiny", "routerbench", "router.db"):
+    for word in ("nano", "generated", "tiny", "router-bench fetch tiny", "routerbench", "router.db"):
         assert word in result.output
 
 

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import socket
 
-import httpx
 import orjson
 import pytest
 
@@ -76,42 +75,76 @@ async def test_a_model_without_a_key_sends_no_authorization(upstream, provider, 
     assert provider.paths == ["/v1/chat/completions"]
 
 
-async def test_connections_are_reused(upstream, model_at):
-    for _ in range(3):
-        await read(await upstream.chat(model_at("good"), QUESTION))
-    assert len(upstream._client._transport._pool.connections) == 1
+class Counted:
+    """An app that knows from how many connections it was asked."""
+
+    def __init__(self, app):
+        self.app, self.ports = app, set()
+
+    async def __call__(self, scope, receive, send):
+        self.ports.add(scope["client"][1])
+        await self.app(scope, receive, send)
 
 
-class Pieces(httpx.AsyncByteStream):
-    def __init__(self, *pieces: bytes):
-        self.pieces = pieces
+async def test_connections_are_reused(upstream, provider):
+    counted = Counted(provider)
+    async with serve(counted) as address:
+        for _ in range(3):
+            await read(await upstream.chat(Model("m", "hosted_vllm/good", FREE, f"{address}/v1"), QUESTION))
+    assert len(counted.ports) == 1
 
-    async def __aiter__(self):
-        for piece in self.pieces:
-            yield piece
+
+def pieces(*content, headers=None):
+    """An app that sends these bytes, one after another."""
+
+    async def app(scope, receive, send):
+        raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
 
 
-async def ask_mock(response: httpx.Response):
-    upstream = OpenAiCompatible(Timeouts(), httpx.MockTransport(lambda request: response))
-    reply = await upstream.chat(Model("m", "openai/m", FREE), QUESTION)
-    chunks = [chunk async for chunk in reply.content]
-    await reply.aclose()
-    await upstream.aclose()
+async def ask(upstream, app):
+    async with serve(app) as address:
+        reply = await upstream.chat(Model("m", "openai/m", FREE, address), QUESTION)
+        chunks = [chunk async for chunk in reply.content]
+        await reply.aclose()
     return reply, chunks
 
 
-async def test_chunks_pass_as_they_came():
-    pieces = [b'{"a":  1', b",\n", "é".encode(), b"\xff}"]
-    _, chunks = await ask_mock(httpx.Response(200, stream=Pieces(*pieces)))
-    assert chunks == pieces
+async def test_bytes_pass_unchanged_and_before_the_reply_is_complete(upstream):
+    sent = [b'{"a":  1', b",\n", "é".encode(), b"\xff}"]
+    _, chunks = await ask(upstream, pieces(*sent))
+    assert b"".join(chunks) == b"".join(sent)
+    assert len(chunks) > 1
 
 
-async def test_a_reply_compressed_unasked_is_decoded():
+async def test_a_reply_compressed_unasked_is_decoded(upstream):
     content = gzip.compress(b'{"a": 1}')
-    headers = {"Content-Encoding": "gzip", "Content-Length": str(len(content)), "X-Other": "kept"}
-    reply, chunks = await ask_mock(httpx.Response(200, stream=Pieces(content), headers=headers))
+    headers = {"content-encoding": "gzip", "content-length": str(len(content)), "x-other": "kept"}
+    reply, chunks = await ask(upstream, pieces(content, headers=headers))
     assert b"".join(chunks) == b'{"a": 1}'
-    assert reply.headers == {"x-other": "kept"}
+    assert reply.headers["x-other"] == "kept"
+    assert not {"content-encoding", "content-length"} & set(reply.headers)
+
+
+async def test_cookies_are_not_carried_from_one_caller_to_the_next(upstream, provider):
+    async def app(scope, receive, send):
+        async def with_cookie(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"set-cookie", b"a=1; Path=/")]
+            await send(message)
+
+        await provider(scope, receive, with_cookie)
+
+    async with serve(app) as address:
+        for _ in range(2):
+            await read(await upstream.chat(Model("m", "hosted_vllm/good", FREE, f"{address}/v1"), QUESTION))
+    assert not any("cookie" in headers for headers in provider.headers)
 
 
 async def test_closing_a_reply_makes_the_provider_stop(upstream, provider, model_at):
@@ -173,11 +206,13 @@ async def test_a_redirect_is_an_error_and_is_not_followed(upstream, model_at):
     assert caught.value.retryable
 
 
-async def test_a_refusal_gives_its_connection_back(upstream, model_at):
-    for name in ("busy", "missing", "verbose"):
-        with pytest.raises(UpstreamError):
-            await upstream.chat(model_at(name), QUESTION)
-    assert all(connection.is_idle() for connection in upstream._client._transport._pool.connections)
+async def test_a_refusal_gives_its_connection_back(upstream, provider):
+    counted = Counted(provider)
+    async with serve(counted) as address:
+        for name in ("busy", "missing", "busy"):
+            with pytest.raises(UpstreamError):
+                await upstream.chat(Model("m", f"hosted_vllm/{name}", FREE, f"{address}/v1"), QUESTION)
+    assert len(counted.ports) == 1
 
 
 async def test_nobody_listening_is_a_connect_error(upstream):

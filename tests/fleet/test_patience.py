@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from fleet.breaker import Breakers, BreakerSettings
 from fleet.errors import UpstreamError
 from fleet.fleet import Fleet
 from fleet.model import Model, Prices, Timeouts
@@ -39,7 +40,8 @@ class Slow:
 
 def fleet_of(upstream, own=None, **timeouts):
     model = Model("m", "openai/m", Prices(0, 0), timeouts=own)
-    return Fleet([model], {"openai_compatible": upstream}, Timeouts(**{**PATIENT, **timeouts}))
+    patience = Timeouts(**{**PATIENT, **timeouts})
+    return Fleet([model], {"openai_compatible": upstream}, patience, Breakers(BreakerSettings(failures=5)))
 
 
 async def read(fleet):

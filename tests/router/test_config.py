@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from textwrap import dedent
@@ -339,3 +340,29 @@ def test_reading_gives_the_models_that_are_right_beside_those_that_are_not(path)
     assert [model.name for model in reading.models] == ["sage"]
     assert len(reading.problems) == 1
     assert reading.settings is None
+
+
+def test_a_key_may_come_from_a_file_beside_router_yaml(settings, path):
+    (path.parent / "secret").write_text("sk-abc\n")
+    text = "fleet: [{name: a, target: openai/gpt-4o, api_key_file: secret}]"
+    [model] = settings(text).fleet
+    assert (model.api_key_file, model.api_key_env) == (str(path.parent / "secret"), None)
+    assert "sk-abc" not in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "words"),
+    [
+        (None, "", "secret holds no usable key, or cannot be read"),
+        ("  \n", "", "holds no usable key"),
+        ("sk-abc", ", api_key_env: OPENAI_API_KEY", "name a file or a variable (api_key_env), not both"),
+    ],
+)
+def test_a_file_without_a_key_is_a_problem(settings, path, content, more, words):
+    if content is not None:
+        (path.parent / "secret").write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        settings(
+            f"fleet: [{{name: a, target: openai/gpt-4o, api_key_file: secret{more}}}]", OPENAI_API_KEY="k"
+        )
+    assert "sk-abc" not in str(caught.value)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from router import pull as pulling
 from router.cli import app
-from router.value.heads.tabpfn import TabpfnWeights
+from router.value.heads.tabpfn_weights import TabpfnWeights
 from router.value.paper import AdapterFolder
 from tests.router.value.test_paper import backbone, published  # noqa: F401 (a fixture)
 from tests.router.value.tiny_tabpfn import ASSET

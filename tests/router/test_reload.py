@@ -134,6 +134,7 @@ async def test_what_became_of_edits_is_in_the_metrics(running):
     metrics = ""
     async with asyncio.timeout(30):
         while "v0_router_settings_problems 2.0" not in metrics:
+            await asyncio.sleep(0.1)
             metrics = (await running.http.get("/metrics")).text
     assert 'v0_router_settings_reloads_total{result="taken"} 1.0' in metrics
     assert 'v0_router_settings_reloads_total{result="refused"} 1.0' in metrics

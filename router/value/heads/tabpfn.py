@@ -12,14 +12,12 @@ category, and no column is dropped: left to its defaults, the package shows each
 says nothing, which would hide half of the paper's 168×6 features.
 
 TabPFN tells classes apart, and outcomes are numbers in [0, 1]. The paper's release cuts them at 0.5 (`hard`). Here
-(`levels`) the outcomes are cut at up to four levels u₀ < u₁ < …, and E[r] = u₀ + Σ (uₖ − uₖ₋₁)·P(r ≥ uₖ): the same
-thing where outcomes are 0 or 1, and the mean outcome, not the share above one half, where they are not.
+(`levels`) they are cut at up to four levels, see there: the same thing where outcomes are 0 or 1.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -29,79 +27,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from router.value.heads.tabpfn_licences import RELEASES, Release, where
+from router.value.heads.levels import cut_into_levels, shrunk
+from router.value.heads.tabpfn_weights import TabpfnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
+    from router.value.heads.tabpfn_weights import TabpfnWeights
 
 ESTIMATORS = 4  # the paper's
 TEMPERATURE = 0.9  # TabPFN's own, and the paper's
-DIFFERENTIABLE_COLUMNS = (
-    499  # and the fingerprint: more are subsampled in silence on the package's gradient path
-)
+DIFFERENTIABLE_COLUMNS = 499  # beside the fingerprint; the package's gradient path drops others in silence
 QUERIES = 128  # in one pass: bounds the memory of a column's attention
 CACHE_BYTES = 8 << 30
 
 Labels = Literal["levels", "hard"]
-
-
-class TabpfnError(ValueError):
-    """TabPFN cannot be used as asked: no weights, a licence not accepted, too many columns."""
-
-
-@dataclass(frozen=True)
-class TabpfnWeights:
-    """A frozen TabPFN, shared by every context, and the release that its architecture belongs to."""
-
-    specs: Any  # tabpfn.ModelSpecs
-    release: Release
-    most_columns: int
-    device: str
-
-    @classmethod
-    def load(cls, path: Path, device: str = "cpu", accepted: str | None = None) -> TabpfnWeights:
-        """
-        Read weights in the tabpfn package's own format (.ckpt or .safetensors). Nothing is downloaded.
-
-        `accepted` names the licence that was accepted, for the releases that ask for it. Raises `TabpfnError` where
-        the file is absent or no such file, and where its licence was not accepted.
-        """
-        if not path.is_file():
-            raise TabpfnError(f"there are no TabPFN weights at {path}. {where()}")
-        from tabpfn import ModelSpecs, TabPFNClassifier
-        from tabpfn.architectures import ARCHITECTURES
-
-        loader = TabPFNClassifier(model_path=path, device=device, inference_precision=torch.float32)
-        try:
-            loader.get_inference_config()  # reads the file
-        except Exception as error:  # whatever its unpickling and its shapes raise
-            raise TabpfnError(f"{path} is not a TabPFN checkpoint: {error}") from error
-        network, config = loader.model_, loader.configs_[0]
-        architecture = next(
-            name for name, module in ARCHITECTURES.items() if module.__name__ == type(config).__module__
-        )
-        release = RELEASES.get(architecture)
-        if release is None:
-            raise TabpfnError(f"{path} is of {architecture}, whose licence is not known here")
-        check_licence(release, accepted, str(path))
-        logger.warning("%s; weights: %s", release.terms(), path.name)
-        network.requires_grad_(False)
-        specs = ModelSpecs(network, config, loader.inference_config_)
-        return cls(specs, release, loader.inference_config_.MAX_NUMBER_OF_FEATURES, device)
-
-
-def check_licence(release: Release, accepted: str | None, named: str) -> None:
-    """Raises `TabpfnError` with the terms where a release's licence must be accepted and was not."""
-    if release.accept is not None and accepted != release.accept:
-        raise TabpfnError(
-            f"{named}: {release.terms()}. If you accept it, say so in router.yaml: "
-            f"value: {{tabpfn: {{accept_licence: {release.accept}}}}}"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,19 +53,6 @@ class TabpfnContext:
     rows: NDArray[np.float32]  # (N, D)
     labels: NDArray[np.float32]  # (N,)
     key: int = field(default_factory=itertools.count().__next__)
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """One level of a context's outcomes: what it adds, and who tells which rows reach it."""
-
-    height: float
-    reached: NDArray[np.bool_]  # (N,)
-    estimators: int
-
-    @property
-    def mixed(self) -> bool:
-        return bool(self.reached.any() and not self.reached.all())
 
 
 @dataclass(frozen=True)
@@ -242,13 +171,15 @@ class TabpfnHead:
 
     def _fit(self, context: TabpfnContext) -> _Fitted:
         rows, labels = context.rows, context.labels
-        floor, cuts = _cut(labels, self._estimators if self._labels == "levels" else 0, self._estimators)
+        floor, cuts = cut_into_levels(
+            labels, self._estimators if self._labels == "levels" else 0, self._estimators
+        )
         mean, deviation = np.zeros(self.width, np.float32), np.ones(self.width, np.float32)
         if any(cut.mixed for cut in cuts):
             mean, deviation = rows.mean(0), rows.std(0, ddof=1)
             deviation = np.where(deviation > 0, deviation, np.float32(1))
             if not np.any(rows != rows[0]):  # one prompt over and over: nothing to tell its outcomes apart
-                floor, cuts = _shrunk(labels), []
+                floor, cuts = shrunk(labels), []
         classifiers = []
         for cut in cuts:
             classifier = self._classifier(
@@ -304,46 +235,6 @@ def _untouched() -> dict[str, Any]:
         "SUBSAMPLE_SAMPLES": None,
         "ENABLE_GPU_PREPROCESSING": False,
     }
-
-
-def _shrunk(labels: NDArray[np.float32]) -> float:
-    """The mean outcome, drawn to one half as by two outcomes: what a context says that TabPFN cannot read."""
-    return float((labels.sum(dtype=np.float64) + 1) / (len(labels) + 2))
-
-
-def _cut(labels: NDArray[np.float32], most: int, estimators: int) -> tuple[float, list[_Cut]]:
-    """
-    The lowest level of outcomes (N,) and the cuts above it, at most `most`; with `most` 0, one cut at 0.5.
-
-    Without two levels there is no cut, and the floor is the shrunk mean.
-    """
-    if most == 0:
-        reached = labels >= 0.5
-        levels = [0.0, 1.0] if 0 < reached.sum() < len(labels) else []
-        starts = [0.0, 0.5]
-    else:
-        starts, levels = _levels(labels, most + 1)
-    if len(levels) < 2:
-        return _shrunk((labels >= 0.5).astype(np.float32) if most == 0 else labels), []
-    share, extra = divmod(estimators, len(levels) - 1)
-    cuts = [
-        _Cut(levels[k] - levels[k - 1], labels >= starts[k], max(1, share + (k <= extra)))
-        for k in range(1, len(levels))
-    ]
-    return levels[0], cuts
-
-
-def _levels(labels: NDArray[np.float32], most: int) -> tuple[list[float], list[float]]:
-    """Up to `most` bins of about as many rows: the lowest outcome and the mean outcome of each, ascending."""
-    distinct = np.unique(labels)
-    if len(distinct) <= most:
-        starts = distinct
-    else:
-        ordered = np.sort(labels)
-        starts = np.unique([part[0] for part in np.array_split(ordered, most)])
-    places = np.searchsorted(starts, labels, side="right") - 1
-    means = [float(labels[places == k].mean(dtype=np.float64)) for k in range(len(starts))]
-    return [float(start) for start in starts], means
 
 
 def _bytes(held: Any) -> int:

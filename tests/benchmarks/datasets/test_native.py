@@ -260,7 +260,7 @@ def test_a_path_in_no_format_and_an_unknown_name_say_what_there_is(tmp_path, mon
         read(tmp_path / "notes.txt")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(
-        OutcomesError, match=r"neither a path nor a dataset \(datasets: generated, routerbench"
+        OutcomesError, match=r"neither a path nor a dataset \(datasets: nano, generated, routerbench"
     ):
         read("nonsense")
     with pytest.raises(OutcomesError, match="router-bench fetch sprout"):

@@ -277,7 +277,7 @@ async def test_a_stream_that_fails_later_ends_in_an_error_event_and_not_in_done(
     assert len(before) == 3
     assert orjson.loads(last)["error"]["message"]
     assert "[DONE]" not in reply.text
-    assert (row.status, row.chosen, row.output_tokens) == (502, "weak", 3)
+    assert (row.status, row.chosen, row.output_tokens, row.usage_estimated) == (502, "weak", 2, True)
 
 
 async def test_a_finished_stream_without_done_is_given_one(start):

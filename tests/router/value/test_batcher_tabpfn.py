@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from router.value.batcher import Scorer
-from router.value.heads.tabpfn import TabpfnError
+from router.value.heads.tabpfn_weights import TabpfnError
 from router.value_settings import TabpfnSettings
 from tests.router.value.tiny_tabpfn import ASSET
 

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
+from router.value import structure
 from router.value.adapter import AdapterConfig, ConnectorName
 from router.value.checkpoint import Checkpoint, load, save
 from router.value.connectors import CONNECTORS, connect
@@ -66,7 +67,7 @@ def test_the_pyramid_shares_its_queries_out_and_refuses_too_few():
 
 
 def test_a_connector_that_there_is_not_is_named():
-    with pytest.raises(ValueError, match="'pyramid' is none of last_token"):
+    with pytest.raises(ValueError, match="'pyramid' is none of none, last_token"):
         connect(AdapterConfig(connector="pyramid"))
 
 

@@ -38,6 +38,10 @@ def test_pairs_a_fitted_context_and_rows_give_the_same_values(value_model):
     values = value_model.predict(PAIRS, ASKED)
     assert values[0] > values[1] + 0.2
     np.testing.assert_allclose(value_model.predict(value_model.fit_context(PAIRS), ASKED), values, atol=1e-5)
+    prompts, scores = zip(*PAIRS, strict=True)
+    np.testing.assert_allclose(
+        value_model.predict(zip(prompts, scores, strict=True), ASKED), values, atol=1e-5
+    )
     rows = value_model.embed([text for text, _ in PAIRS])
     fitted = value_model.fit_context(rows, np.array([score for _, score in PAIRS]))
     np.testing.assert_allclose(value_model.predict(fitted, ASKED), values, atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
 from router.value.adapter import AdapterConfig, ResidualQueryAdapter
 from router.value.backbone import MINILM, Backbone, BackboneError
-from router.value.heads.tabpfn import TabpfnHead, TabpfnWeights
-from router.value.paper import AdapterFolder, PaperError, QwenBackbone, convert, save
+from router.value.heads.tabpfn import TabpfnHead
+from router.value.heads.tabpfn_weights import TabpfnWeights
+from router.value.paper import AdapterFolder, PaperError, QwenBackbone, save
+from router.value.paper_checkpoint import convert
 from router.value.tabpfn_model import TabpfnV0
 from tests.router.value import tiny_tabpfn
 
@@ -144,18 +147,25 @@ def test_tokens_are_padded_on_the_left_and_cut_at_2048(backbone):
     assert QwenBackbone.load(backbone).encode([""]).states.isfinite().all()
 
 
-def test_the_whole_model_values_prompts_with_every_feature(tmp_path, backbone, checkpoint):
-    """Two policies with opposite outcomes on the same prompts; TabPFN v2.5's architecture, random weights."""
-    folder = AdapterFolder.load(convert(checkpoint(queries=8), backbone, tmp_path / "v0-paper"))
+def test_the_whole_pass_with_all_1008_features_is_that_of_the_bare_network(tmp_path, backbone, checkpoint):
+    """V = softmax(TabPFN(features standardised by the context) / 0.9)₁: v2.5's architecture, random weights."""
+    folder = AdapterFolder.load(convert(checkpoint(), backbone, tmp_path / "v0-paper"))
     specs = tiny_tabpfn.random_specs("tabpfn_v2_5")
-    head = tiny_tabpfn.save(specs, tmp_path / "tabpfn.ckpt")
-    weights = TabpfnWeights.load(head, accepted="tabpfn-v2.5-non-commercial")
-    v0 = TabpfnV0(folder, TabpfnHead(weights, folder.dim, estimators=2, labels="hard"))
-    context = [(text, float(i % 2)) for i, text in enumerate(TEXTS * 4)]
+    plain = replace(specs.inference_config, FINGERPRINT_FEATURE=False, FEATURE_SHIFT_METHOD=None)
+    path = tiny_tabpfn.save(replace(specs, inference_config=plain), tmp_path / "tabpfn.ckpt")
+    weights = TabpfnWeights.load(path, accepted="tabpfn-v2.5-non-commercial")
+    v0 = TabpfnV0(folder, TabpfnHead(weights, folder.dim, estimators=1, labels="hard"))
+    context = [("the sum", 0.8), *((text, float(i % 2)) for i, text in enumerate(TEXTS * 2))]
     values = v0.predict(context, TEXTS)
-    assert values.shape == (3,)
-    assert ((values > 0) & (values < 1)).all()
-    np.testing.assert_allclose(v0.predict(v0.fit_context(context), TEXTS), values, atol=1e-4)
+
+    rows, queries = (torch.from_numpy(v0.embed(texts)) for texts in ([text for text, _ in context], TEXTS))
+    mean, deviation = rows.mean(0), rows.std(0)
+    table = (torch.cat([rows, queries]) - mean) / deviation
+    labels = torch.tensor([float(score >= 0.5) for _, score in context])
+    with torch.no_grad():
+        logits = specs.model(table[:, None], labels[:, None])[:, 0, :2]
+    np.testing.assert_allclose(values, torch.softmax(logits / 0.9, -1)[:, 1].numpy(), atol=1e-4)
+    np.testing.assert_allclose(v0.predict(v0.fit_context(context), TEXTS), values, atol=1e-5)
 
 
 def test_data_parallel_names_and_checkpoints_without_a_backbone_are_read(tmp_path, backbone, checkpoint):

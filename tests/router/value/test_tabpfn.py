@@ -15,8 +15,10 @@ from sklearn.metrics import roc_auc_score
 from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
 from router.value.adapter import AdapterConfig, ResidualQueryAdapter
-from router.value.heads.tabpfn import TabpfnError, TabpfnHead, TabpfnWeights, _cut
+from router.value.heads.levels import cut_into_levels
+from router.value.heads.tabpfn import TabpfnHead
 from router.value.heads.tabpfn_licences import RELEASES
+from router.value.heads.tabpfn_weights import TabpfnError, TabpfnWeights
 from tests.router.value.tiny_tabpfn import ASSET, SMALL, random_specs, save
 
 
@@ -142,6 +144,17 @@ def test_a_file_that_is_no_checkpoint_is_told(tmp_path):
         TabpfnWeights.load(path)
 
 
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save({"state_dict": Trap(), "config": {}}, tmp_path / "trap.ckpt")
+    with pytest.raises(TabpfnError, match="not a TabPFN checkpoint"):
+        TabpfnWeights.load(tmp_path / "trap.ckpt")
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("labels", ["levels", "hard"])
 def test_contexts_that_tell_nothing_apart_have_a_shrunk_mean(weights, labels):
     head = TabpfnHead(weights, 4, labels=labels)
@@ -168,7 +181,7 @@ def test_partial_credit_counts_as_what_it_is_and_hard_labels_cut_it(weights):
 def test_cuts_keep_the_mean_outcome_whatever_the_labels(labels, most):
     """Σ height · share reached, above the floor, is the mean: no label is over- or undervalued on the whole."""
     labels = np.array(labels, dtype=np.float32)
-    floor, cuts = _cut(labels, most, most)
+    floor, cuts = cut_into_levels(labels, most, most)
     assert len(cuts) <= most
     if cuts:
         assert sum(cut.estimators for cut in cuts) >= most

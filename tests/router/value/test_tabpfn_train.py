@@ -8,7 +8,8 @@ import torch
 
 from router.value.adapter import AdapterConfig
 from router.value.episodes import EpisodeConfig
-from router.value.heads.tabpfn import TabpfnError, TabpfnHead, TabpfnWeights
+from router.value.heads.tabpfn import TabpfnHead
+from router.value.heads.tabpfn_weights import TabpfnError, TabpfnWeights
 from router.value.paper import AdapterFolder
 from router.value.tabpfn_model import TabpfnV0
 from router.value.tabpfn_train import ADAPTER, AdapterTraining

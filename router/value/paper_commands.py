@@ -1,0 +1,143 @@
+"""What `router ablate` and `router evaluate --protocol` do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import typer
+
+from router.value import checkpoint as checkpoints
+from router.value.ablation import PLAIN, AblationConfig, Study, ablate, results
+from router.value.backbone import Backbone
+from router.value.commands import complaints
+from router.value.corpus import fingerprints
+from router.value.heads.calibrate import read_calibrated
+from router.value.protocol_tables import (
+    KINDS,
+    ablation_tables,
+    gradient_table,
+    of_kind,
+    policies_table,
+    predictors_table,
+    shortcut_table,
+)
+from router.value.protocols import (
+    Protocol,
+    held_prompts,
+    policies,
+    sequential_trials,
+    steps,
+    strict_trials,
+    value_plainly,
+    value_trials,
+)
+from router.value.train import TrainConfig, load_corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from router.value.checkpoint import Checkpoint
+    from router.value.diagnostics import Valued
+    from router.value.episodes import Corpus
+    from router.value.heads.icl import IclContext
+    from router.value.protocols import Trial
+
+SEEDS = (0, 1, 2)  # of the contexts, with weights that are there already
+MAX_TOKENS = 256
+
+
+def run_ablation(
+    data: Path,
+    out: Path,
+    cache: Path,
+    protocol: str,
+    study: str,
+    seeds: int,
+    budget: AblationConfig,
+) -> None:
+    """Run what is missing below `out`, then print the tables and write them to out/ablation.md."""
+    import torch
+    from rich.progress import Progress
+
+    with complaints():
+        protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
+        studies = _names(study, "all", get_args(Study), "--study")
+        torch.set_num_threads(1)  # the tensors are small: more threads only wait for one another
+        corpus = _corpus(data, cache, Backbone.load(device="cpu"), budget.most_prompts)
+        with Progress() as progress:
+            bar = progress.add_task("ablate", total=None)
+            for done, total, name in ablate(data, corpus, out, budget, range(seeds), protocols, studies):
+                progress.update(bar, total=total, completed=done, description=name)
+        found = results(out, budget)
+        tables = ablation_tables(found)
+        seconds = sum(result.seconds for result in found)
+        text = f"{len(found)} runs, {seconds:.0f} s in all, budget {budget}\n\n{tables}"
+        (out / "ablation.md").write_text(text, encoding="utf-8")
+        typer.echo(text)
+
+
+def evaluate_protocol(data: Path, weights: Path | None, cache: Path, protocol: str) -> None:
+    """Weights as they are on one source by one protocol (or `both`); what they were trained on is never asked."""
+    with complaints():
+        protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
+        checkpoint = checkpoints.load(weights)
+        corpus = _corpus(data, cache, Backbone.load(checkpoint.backbone))
+        seen = np.isin(fingerprints(corpus.source.texts), checkpoint.trained_on)
+        if seen.any():
+            typer.echo(
+                f"{int(seen.sum())} of {len(seen)} prompts were trained on: never asked about, only context\n"
+            )
+        for name in protocols:
+            runs: dict[str, list[list[Valued]]] = {key: [] for key in ("v0", *PLAIN)}
+            for seed in SEEDS:
+                trials = _trials(data, corpus, name, seed, seen)
+                for key, valued in _values(checkpoint, corpus, trials).items():
+                    runs[key].append(valued)
+            for kind, title in KINDS.items():
+                named = {key: of_kind(found, kind) for key, found in runs.items()}
+                if not named["v0"]:
+                    continue
+                typer.echo(f"## {title[0].upper()}{title[1:]}\n\n{policies_table(named['v0'])}")
+                typer.echo(predictors_table(named))
+                typer.echo(f"The shortcut:\n\n{shortcut_table(named)}")
+                typer.echo(f"Gradient in the shortcut's span:\n\n{gradient_table(named['v0'])}")
+
+
+def _trials(data: Path, corpus: Corpus, protocol: str, seed: int, seen: NDArray[np.bool_]) -> list[Trial]:
+    source = corpus.source
+    if protocol == "strict":
+        held = ~seen if seen.any() else held_prompts(data, source, seed)
+        return strict_trials(source, held, seed)
+    return [
+        trial
+        for step in steps(policies(source))
+        for trial in sequential_trials(source, step, seed, allowed=~seen)
+    ]
+
+
+def _values(checkpoint: Checkpoint, corpus: Corpus, trials: Sequence[Trial]) -> dict[str, list[Valued]]:
+    network = checkpoint.network
+
+    def read(embeddings: torch.Tensor, labels: torch.Tensor) -> IclContext:
+        return read_calibrated(network.head, embeddings, labels)
+
+    found = {"v0": value_trials(network, corpus, trials, MAX_TOKENS, read)}
+    return found | {name: value_plainly(predictor, corpus, trials) for name, predictor in PLAIN.items()}
+
+
+def _corpus(folder: Path, cache: Path, backbone: Backbone, most_prompts: int = 10**9) -> Corpus:
+    config = TrainConfig(sources=(folder.name,), most_prompts=most_prompts)
+    return load_corpus(folder, config, backbone, cache)[0]
+
+
+def _names(given: str, every: str, known: tuple[Any, ...], option: str) -> list[Any]:
+    if given == every:
+        return list(known)
+    if given not in known:
+        raise typer.BadParameter(f"{given!r} is none of {', '.join(known)}, {every}", param_hint=option)
+    return [given]
