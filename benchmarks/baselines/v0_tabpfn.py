@@ -58,9 +58,9 @@ class V0Tabpfn(V0Router):
         super()._learn(train, validation, seed)
 
     def _read(self) -> None:
-        self._fitted = [self._fit(history) for history in self._histories]
+        self._fitted = [self._classify(history) for history in self._histories]
 
-    def _fit(self, history: History) -> Any:
+    def _classify(self, history: History) -> Any:
         labels = (history.scores >= 0.5).astype(int)
         if len(np.unique(labels)) == 2:
             return self._classifier().fit(self._features(history.embeddings), labels)

@@ -79,8 +79,8 @@ def test_alone_the_head_sees_only_the_connector_and_the_checkpoint_remembers(tmp
     pooled, facts = torch.nn.functional.normalize(torch.randn(6, 20), dim=-1), torch.randn(6, 16)
     embeddings = network.embed(states, mask, pooled, facts)
     torch.testing.assert_close(embeddings, network.embed(states, mask, pooled, facts + 1))
-    context = network.head.read(embeddings[None, :4], torch.tensor([[0.0, 1.0, 0.3, 1.0]]))
-    values = network.head.value(embeddings[None, 4:], context)
+    context = network.head.read(embeddings[:4], torch.tensor([[0.0, 1.0, 0.3, 1.0]]))
+    values = network.head.value(embeddings[4:], context)
     assert values.shape == (1, 2)
     assert values.isfinite().all()
     path = tmp_path / "v0.safetensors"
