@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from benchmarks.collect_journal import Call, Failed
+from benchmarks.collect_reply import read, why
 from fleet.errors import UpstreamError
 from fleet.model import Usage
 from fleet.prices import cost_usd
-from fleet.usage import ReplyReader
 from router.eligibility import unfit
 from router.profile import ASSUMED_OUTPUT_TOKENS, LONGEST_WAIT_S, MOST_FAILURES, TRIES
 from router.verifiers import grade
@@ -27,13 +24,12 @@ from router.verifiers import grade
 if TYPE_CHECKING:
     from benchmarks.collect_journal import Journal
     from benchmarks.collect_questions import Question
+    from benchmarks.collect_reply import Said
     from fleet.fleet import Fleet
     from fleet.model import Model
-    from fleet.upstream import Reply
 
 LONGEST_ASKED_WAIT_S = 300.0  # that an upstream may ask for
 FOR_GOOD = frozenset({401, 402, 403, 404, 405})  # of the account or the name: no later call fares better
-_CODE = re.compile(r"[a-z][a-z_]{2,50}")
 
 
 @dataclass(frozen=True)
@@ -201,9 +197,9 @@ class Lane:
             wait = min(LONGEST_WAIT_S, pause_s * 2**attempt * random.uniform(0.75, 1.25))
             try:
                 reply = await self._fleet.chat(self.model.name, self._plan.body(question, samples))
-                return self._graded(question, samples, await _read(self.model, reply))
+                return self._graded(question, samples, await read(self.model, reply))
             except UpstreamError as error:
-                reason = _reason(error)
+                reason = why(error)
                 if error.cause == "key" or error.status in FOR_GOOD:
                     self.stopped = self.stopped or reason
                     break
@@ -217,7 +213,7 @@ class Lane:
         return [Failed(question.id, self.model.name, sample, reason) for sample in samples]
 
     def _graded(
-        self, question: Question, samples: Sequence[int], said: Sequence[_Said]
+        self, question: Question, samples: Sequence[int], said: Sequence[Said]
     ) -> list[Call | Failed]:
         """What was said, one choice a sample; a model that does not know `n` says too little."""
         reason = f"answered {len(said)} of {len(samples)} choices: --samples-per-call 1"
@@ -227,7 +223,7 @@ class Lane:
         missing = samples[len(said) :]
         return graded + [Failed(question.id, self.model.name, sample, reason) for sample in missing]
 
-    def _call(self, question: Question, sample: int, said: _Said) -> Call:
+    def _call(self, question: Question, sample: int, said: Said) -> Call:
         usage = said.usage
         return Call(
             question.id,
@@ -277,53 +273,3 @@ async def _happens(event: asyncio.Event, within_s: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-@dataclass(frozen=True)
-class _Said:
-    text: str
-    usage: Usage | None
-    finish: str | None
-
-
-async def _read(model: Model, reply: Reply) -> list[_Said]:
-    """A whole reply's choices. Raises UpstreamError where it breaks off or is no completion."""
-    reader = ReplyReader(stream=False, hide_usage=False)
-    try:
-        body = b"".join([reader.feed(chunk) async for chunk in reply.content])
-        reader.finish()
-    finally:
-        await reply.aclose()
-    try:
-        choices = orjson.loads(body)["choices"]
-        contents = [choice["message"].get("content") for choice in choices]
-        ends = [choice.get("finish_reason") for choice in choices]
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        contents = ends = []
-    if not contents:
-        raise UpstreamError(model.name, "status", 502, body=body)
-    return [
-        _Said(content if isinstance(content, str) else "", usage, end if isinstance(end, str) else None)
-        for content, usage, end in zip(contents, _shares(reader.usage, len(contents)), ends, strict=True)
-    ]
-
-
-def _shares(usage: Usage | None, choices: int) -> list[Usage | None]:
-    """What each choice used: the whole prompt, and its part of the tokens written, which is told for all together."""
-    if usage is None or choices == 1:
-        return [usage] * choices
-    parts = "output_tokens", "reasoning_tokens", "audio_output_tokens"
-    return [
-        replace(usage, **{part: (getattr(usage, part) + place) // choices for part in parts})
-        for place in range(choices)
-    ]
-
-
-def _reason(error: UpstreamError) -> str:
-    """Why there was no reply: the status and the error's code, never its text, which may quote the prompt."""
-    try:
-        details = orjson.loads(error.body)["error"]
-        code = str(details.get("code") or details.get("type") or "")
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        code = ""
-    return f"{error} ({code})" if _CODE.fullmatch(code) else str(error)

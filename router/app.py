@@ -94,6 +94,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             gateway = Gateway(settings, upstreams, loading, ledger, tokens=tokens)
             book = Book(engine, writer.process)
             await book.start()
+            counts.watch_keys(book)
             app.state.services = Services(gateway, writer, book, metrics=counts, engine=engine)
             app.state.schedule_gate = Gate()
             app.state.policies = Policies(engine, loading, store_prompts=settings.store.store_prompts)

@@ -22,12 +22,15 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from router.keys.gauges import KeyGauges
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.core import Metric
 
     from router.ended import Ended, Routing
+    from router.keys.book import Book
     from router.reload import Reloads
     from router.store.writer import Writer
     from router.valuation import Loading
@@ -68,6 +71,10 @@ class Metrics:
     def watch(self, writer: Writer, loading: Loading, reloads: Reloads) -> None:
         """Show the writer's queue, the contexts and how the settings are as well, from now on."""
         self._registry.register(_Now(writer, loading, reloads))
+
+    def watch_keys(self, book: Book) -> None:
+        """Show what keys spend as well, from now on."""
+        self._registry.register(KeyGauges(NAMESPACE, book))
 
     def record(self, ended: Ended) -> None:
         """Count a request."""

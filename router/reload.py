@@ -59,10 +59,14 @@ async def watch(
                 continue
             seen = content
             new = await _take(settings, apply, reloads)
-            if new is not None:
-                settings, seen = new, await asyncio.to_thread(_read_all, new)
-                if {file.parent for file in _files(new)} != folders:
-                    break
+            if new is None:
+                continue
+            # What was seen is what was there before loading, lest an edit meanwhile go unnoticed; of other files
+            # nothing was seen.
+            seen = seen if _files(new) == _files(settings) else None
+            settings = new
+            if {file.parent for file in _files(new)} != folders:
+                break
 
 
 async def _take(settings: Settings, apply: Callable[[Settings], None], reloads: Reloads) -> Settings | None:

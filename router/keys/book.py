@@ -89,6 +89,10 @@ class Book:
         account.key = key
         return account
 
+    def accounts(self) -> list[Account]:
+        """Of keys that were used since the start, oldest first."""
+        return list(self._accounts.values())
+
     def _read(self) -> dict[int, dict[int, Sum]]:
         """Keys, and what other processes and earlier runs spent; all days once a day, else the latest only."""
         self.keyring.refresh()

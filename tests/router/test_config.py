@@ -245,7 +245,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines(problems):
         (
             ONE + "server: 8000",
             2,
-            "server should be a mapping with the keys host, port, max_body_mb, require_key, log, cors_origins",
+            "server should be a mapping with the keys host, port, max_body_mb, require_key, log, drain_s, cors_origins",
         ),
         (
             ONE + "store: {url: mysql://h/n}",

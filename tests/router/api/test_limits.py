@@ -195,6 +195,18 @@ async def test_auto_chooses_among_the_keys_models_and_named_ones_are_refused(sta
     assert strong.excluded == "is not among the models of the key"
 
 
+async def test_metrics_show_what_keys_have_spent_and_left(start):
+    async with start() as running:
+        headers = key(running, day_usd=1.0)
+        await running.chat("weak", headers=headers)
+        _, admin = add_key(running.app.state.services.engine, "boss", admin=True)
+        shown = (await running.http.get("/metrics", headers={"authorization": f"Bearer {admin}"})).text
+    found = dict(line.rsplit(" ", 1) for line in shown.splitlines() if line.startswith("v0_router_key_"))
+    assert float(found['v0_router_key_spent_usd{key="ci",span="day"}']) == pytest.approx(15e-6)
+    assert float(found['v0_router_key_budget_left_usd{key="ci",span="day"}']) == pytest.approx(1 - 15e-6)
+    assert float(found['v0_router_key_under_way{key="ci"}']) == 0
+
+
 async def test_explain_shows_a_key_its_own_choice(start):
     async with start(beta=1.0) as running:
         await running.teach(strong=1, middle=0.5, weak=0)
