@@ -92,7 +92,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
                 observers.append(tracing.record)
                 closing.push_async_callback(asyncio.to_thread, tracing.shutdown)
             gateway = Gateway(settings, upstreams, loading, ledger, tokens=tokens)
-            book = Book(engine, writer.process)
+            book = Book(engine)
             await book.start()
             counts.watch_keys(book)
             app.state.services = Services(gateway, writer, book, metrics=counts, engine=engine)
@@ -101,6 +101,7 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
             watching = asyncio.create_task(watch(settings, gateway.apply, reloads), name="watch-settings")
             closing.callback(watching.cancel)
             following = asyncio.create_task(book.follow(), name="follow-keys")
+            closing.push_async_callback(book.aclose)
             closing.callback(following.cancel)
             yield
 

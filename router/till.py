@@ -16,9 +16,9 @@ from router.errors import NoCandidate
 from router.features import extract
 from router.gateway import Routed
 from router.keys.account import PARTY
+from router.keys.spending import Sum
 from router.money import Bill, bill, bill_now, most
 from router.relay import Relay
-from router.store.batch import spent_of
 from router.store.rows import CACHED
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Till:
         if admission is None:
             return
         cost = self.bill.cost_usd or 0.0
-        admission.settle(spent_of(row), row.created_at)
+        admission.settle(self._spent(), row.created_at)
         admission.paid(self._expected_usd, cost, answered=self.bill.usage is not None)
         ttl_s = admission.limits.cache_ttl_s
         if (
@@ -144,6 +144,13 @@ class Till:
             and row.status == 200
         ):
             self._cache.put(self._cache_key, relay.model, relay.content_type, relay.recorded, ttl_s)
+
+    def _spent(self) -> Sum:
+        """What the request adds to its key's spending; a reply from the cache used nothing."""
+        usage = self.bill.usage
+        if usage is None or self.cached:
+            return Sum(1)
+        return Sum(1, usage.input_tokens, usage.output_tokens, self.bill.cost_usd or 0.0)
 
     def leave(self) -> None:
         """Whatever its end: the request is no longer under way."""

@@ -1,14 +1,15 @@
 """
 Every key's account, kept in step with the store: keys made and revoked elsewhere, spending of other processes.
 
-Looked at by every request, and so in memory; read from the store at the start and every two seconds, in a thread. What
-this process spends is written with its decisions, by the writer: `spending` has a row of its own for every process.
+Looked at by every request, and so in memory. What this process spends is written twice a second, what others wrote and
+the keys are read every two, in a thread: the table `spending` has rows of its own for every process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from router.keys.account import Account, Admission, Clock
 from router.keys.spending import day_of
 from router.store.errors import StoreUnavailable, reason_of
-from router.store.keys import Keyring, spent_by_day
+from router.store.keys import Keyring, save_spending, spent_by_day
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -27,22 +28,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 2.0
+SAVE_EVERY_S = 0.5
+READ_EVERY_S = 2.0
 LATE_DAYS = 2  # how long rows of a day may still grow after it: a reply may take hours, the writer seconds
 SYSTEM = Clock(time.time, time.monotonic)
 
 
 class Book:
-    """Accounts by key. `process` is the name under which the writer adds up this process' spending."""
+    """Accounts by key. `process` names this process' rows of spending; no other may have that name, ever."""
 
-    def __init__(
-        self, engine: Engine, process: str, *, clock: Clock = SYSTEM, every_s: float = EVERY_S
-    ) -> None:
+    def __init__(self, engine: Engine, process: str | None = None, *, clock: Clock = SYSTEM) -> None:
         self.keyring = Keyring(engine)
         self._engine = engine
-        self._process = process
+        self._process = secrets.token_hex(8) if process is None else process
         self._clock = clock
-        self._every_s = every_s
         self._accounts: dict[int, Account] = {}
         self._stored: dict[int, dict[int, Sum]] = {}
         self._read_days: int | None = None  # the day on which all days were last read
@@ -57,13 +56,41 @@ class Book:
         await self.refresh()
 
     async def follow(self) -> None:
-        """Read them again and again, until cancelled; while the store is away, what is known holds."""
+        """Write and read again and again, until cancelled; while the store is away, what is known holds."""
+        read_at = time.monotonic()
         while True:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(SAVE_EVERY_S)
             try:
-                await self.refresh()
+                await self.save()
+                if time.monotonic() - read_at >= READ_EVERY_S:
+                    read_at = time.monotonic()
+                    await self.refresh()
             except StoreUnavailable as error:
-                logger.warning("keys could not be read: %s", error.reason)
+                logger.warning("keys and their spending are not in step with the store: %s", error.reason)
+
+    async def save(self) -> None:
+        """Write what was spent since the last time. Raises `StoreUnavailable`; then the next time writes it."""
+        changed = [
+            (number, each.spending) for number, each in self._accounts.items() if each.spending.unsaved
+        ]
+        sums = {(number, day): spending.ours[day] for number, spending in changed for day in spending.unsaved}
+        if not sums:
+            return
+        for _, spending in changed:
+            spending.unsaved = set()
+        try:
+            await asyncio.to_thread(save_spending, self._engine, self._process, sums)
+        except BaseException:
+            for number, day in sums:
+                self._accounts[number].spending.unsaved.add(day)
+            raise
+
+    async def aclose(self) -> None:
+        """Write what is still to be written."""
+        try:
+            await self.save()
+        except StoreUnavailable as error:
+            logger.error("what keys spent last was not written: %s", error.reason)
 
     async def refresh(self) -> None:
         """Read keys and spending now. Raises `StoreUnavailable`."""

@@ -66,6 +66,7 @@ class Spending:
     stored: dict[int, Sum] = field(default_factory=dict)  # replaced whole, never changed
     ours: dict[int, Sum] = field(default_factory=dict)
     reserved_usd: float = 0.0
+    unsaved: set[int] = field(default_factory=set)  # days of `ours` that the store does not have as they are
     _our_months: dict[int, Sum] = field(default_factory=dict)
     _our_total: Sum = Sum()
     _known: tuple[object, int, Sum, Sum] | None = (
@@ -84,6 +85,7 @@ class Spending:
         for sums, begin in ((self.ours, day_of(at)), (self._our_months, first_of_month(at))):
             sums[begin] = sums.get(begin, Sum()) + spent
         self._our_total += spent
+        self.unsaved.add(day_of(at))
 
     def sum(self, span: Span, now: float) -> Sum:
         """What was spent in the day or month of `now`, or ever."""

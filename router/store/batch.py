@@ -8,12 +8,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from router.keys.spending import Sum, day_of
 from router.store.engine import writing
 from router.store.rows import CACHED, OutcomeRow, unpack
-from router.store.tables import clean, decisions, models, outcomes, prompts, revisions, spending
+from router.store.tables import clean, decisions, models, outcomes, prompts, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,72 +25,38 @@ CANDIDATE_NUMBERS = ("value", "cost", "score")
 
 
 def write_batch(
-    engine: Engine, decided: Sequence[DecisionRow], scored: Sequence[FeedbackRow], *, process: str = ""
+    engine: Engine, decided: Sequence[DecisionRow], scored: Sequence[FeedbackRow]
 ) -> list[OutcomeRow | None]:
     """
     Write it all or nothing; when this returns, it is on the disk.
 
     Answers one outcome per feedback, None where its decision is unknown. Feedback sees the decisions of its
     own batch. A decision already recorded is left as it is, so that a batch whose commit was in doubt can be
-    written again; what it cost is added to its key's spending, under this process' name, only where it was not
-    recorded yet. A second score from the same source for the same decision replaces the first: the row keeps
+    written again. A second score from the same source for the same decision replaces the first: the row keeps
     its id and gets a new revision.
     """
     with writing(engine).begin() as connection:
         last = connection.execute(  # first of all: whoever holds this row is the only writer
             update(revisions).values(last=revisions.c.last + len(scored)).returning(revisions.c.last)
         ).scalar_one()
-        _add_spending(connection, _insert_decisions(connection, decided), process)
+        _insert_decisions(connection, decided)
         return _apply(connection, scored, first_revision=last - len(scored) + 1)
 
 
-def _insert_decisions(connection: Connection, decided: Sequence[DecisionRow]) -> list[DecisionRow]:
-    """Insert decisions; those that are new are returned."""
+def _insert_decisions(connection: Connection, decided: Sequence[DecisionRow]) -> None:
     rows = {clean(row.id): row for row in decided}
     if not rows:
-        return []
+        return
     known = connection.scalars(select(decisions.c.id).where(decisions.c.id.in_(list(rows))))
     for seen in known.all():
         del rows[seen]
     if not rows:
-        return []
+        return
     prompt_ids = _prompt_ids(connection, [row.prompt for row in rows.values()])
     connection.execute(
         insert(decisions),
         [_decision(row, prompt_ids[row.prompt.digest, clean(row.prompt.version)]) for row in rows.values()],
     )
-    return list(rows.values())
-
-
-def _add_spending(connection: Connection, decided: Sequence[DecisionRow], process: str) -> None:
-    sums: dict[tuple[int, int], Sum] = {}
-    for row in decided:
-        if row.key_id is not None:
-            place = row.key_id, day_of(row.created_at)
-            sums[place] = sums.get(place, Sum()) + spent_of(row)
-    if not sums:
-        return
-    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    insertion = upsert(spending)
-    counted = ("requests", "input_tokens", "output_tokens", "cost_usd")
-    connection.execute(
-        insertion.on_conflict_do_update(
-            index_elements=["key_id", "day", "process"],
-            set_={name: spending.c[name] + insertion.excluded[name] for name in counted},
-        ),
-        [
-            {"key_id": key, "day": day, "process": process, **asdict(added)}
-            for (key, day), added in sums.items()
-        ],
-    )
-
-
-def spent_of(row: DecisionRow) -> Sum:
-    """What a decision adds to its key's spending; a reply from the cache used nothing."""
-    if row.reason == CACHED:
-        return Sum(1)
-    cost = row.cost_usd if row.cost_usd is not None and math.isfinite(row.cost_usd) else 0.0
-    return Sum(1, row.input_tokens or 0, row.output_tokens or 0, cost)
 
 
 def _decision(row: DecisionRow, prompt_id: int) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from router.keys.limits import NONE, Limits, read_limits
@@ -21,6 +23,8 @@ from router.store.rows import KeyRow
 from router.store.tables import keys, spending
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine, Row
 
 PREFIX, ADMIN_PREFIX = "sk-v0-", "sk-v0-admin-"
@@ -73,6 +77,28 @@ def rotate_key(engine: Engine, name: str) -> tuple[KeyRow, str]:
     """Replace the secret of a living key; limits and spending stay. Raises `StoreError` when there is none."""
     secret = _new_secret(find_key(engine, name).admin)
     return _change(engine, name, _of_secret(secret)), secret
+
+
+def save_spending(engine: Engine, process: str, sums: Mapping[tuple[int, int], Sum]) -> None:
+    """
+    Write what this process has spent so far, by key id and day: whole sums, so that it may be written again.
+
+    Raises `StoreUnavailable`.
+    """
+    upsert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    insertion = upsert(spending)
+    rows = [
+        {"key_id": key, "day": day, "process": process, **asdict(spent)} for (key, day), spent in sums.items()
+    ]
+    names = ("requests", "input_tokens", "output_tokens", "cost_usd")
+    replacing = insertion.on_conflict_do_update(
+        index_elements=["key_id", "day", "process"], set_={name: insertion.excluded[name] for name in names}
+    )
+    try:
+        with writing(engine).begin() as connection:
+            connection.execute(replacing, rows)
+    except DBAPIError as error:
+        raise StoreUnavailable(reason_of(error)) from None
 
 
 def spent_by_day(

@@ -123,8 +123,8 @@ decisions = Table(
     Column("audio_output_tokens", Integer),
 )
 
-# What keys have spent, a row a key, day (since 1970, UTC) and process: each process adds to rows of its own only, in
-# the transaction that writes the decisions, so what a process knows of itself and reads of the others never overlap.
+# What keys have spent, a row a key, day (since 1970, UTC) and process: each process writes rows of its own only, with
+# whole sums, so what a process knows of itself and reads of the others never overlap, and nothing is added twice.
 spending = Table(
     "spending",
     metadata,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
-import secrets
 import threading
 import time
 from concurrent.futures import Future
@@ -71,7 +70,6 @@ class Writer:
     def __init__(
         self, engine: Engine, *, capacity: int = 10_000, batch: int = 512, linger_s: float = 0.02
     ) -> None:
-        self.process = secrets.token_hex(8)  # under which keys' spending is added up
         self._engine = engine
         self._queue: queue.Queue[_Decision | _Feedback | _Stop] = queue.Queue(capacity)
         self._batch = batch
@@ -174,9 +172,7 @@ class Writer:
         decisions = [item.row for item in batch if isinstance(item, _Decision)]
         feedbacks = [item for item in batch if isinstance(item, _Feedback)]
         try:
-            outcomes = write_batch(
-                self._engine, decisions, [item.row for item in feedbacks], process=self.process
-            )
+            outcomes = write_batch(self._engine, decisions, [item.row for item in feedbacks])
         except Exception as error:
             self._last_error = reason = reason_of(error)
             if isinstance(error, PASSING):

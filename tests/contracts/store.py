@@ -28,6 +28,7 @@ from router.store.keys import (
     list_keys,
     revoke_key,
     rotate_key,
+    save_spending,
     spent_by_day,
 )
 from router.store.rows import CACHED, CandidateRow
@@ -303,22 +304,17 @@ class StoreContract:
         keyring.refresh()
         assert keyring.configured
 
-    def test_what_a_key_spends_is_added_up_by_day_and_process(self, engine: Engine) -> None:
+    def test_what_a_key_spends_is_kept_by_day_and_process_and_may_be_written_again(
+        self, engine: Engine
+    ) -> None:
         key, _ = add_key(engine, "ci")
-        day = 86_400.0
-        first = [
-            decision(f"dec_{i}", key_id=key.id, created_at=at) for i, at in enumerate((1.0, 2.0, day + 1))
-        ]
-        write_batch(engine, [*first, decision("dec_other")], [], process="a")
-        write_batch(engine, [*first, decision("dec_4", key_id=key.id, cost_usd=None)], [], process="a")
-        write_batch(
-            engine, [decision("dec_5", key_id=key.id, created_at=3.0, reason=CACHED)], [], process="b"
-        )
-        spent = spent_by_day(engine)[key.id]
-        assert spent[0] == Sum(4, 36, 102, pytest.approx(0.004))
-        assert spent[1] == Sum(1, 12, 34, pytest.approx(0.002))
-        assert spent_by_day(engine, since_day=1) == {key.id: {1: spent[1]}}
-        assert spent_by_day(engine, except_process="a") == {key.id: {0: Sum(1)}}
+        save_spending(engine, "a", {(key.id, 0): Sum(1, 10, 5, 0.25), (key.id, 1): Sum(1, 1, 1, 1.0)})
+        save_spending(engine, "a", {(key.id, 0): Sum(2, 20, 10, 0.5)})
+        save_spending(engine, "a", {(key.id, 0): Sum(2, 20, 10, 0.5)})
+        save_spending(engine, "b", {(key.id, 0): Sum(1, 4, 2, 0.125)})
+        assert spent_by_day(engine) == {key.id: {0: Sum(3, 24, 12, 0.625), 1: Sum(1, 1, 1, 1.0)}}
+        assert spent_by_day(engine, since_day=1) == {key.id: {1: Sum(1, 1, 1, 1.0)}}
+        assert spent_by_day(engine, except_process="a") == {key.id: {0: Sum(1, 4, 2, 0.125)}}
 
     def test_what_a_cached_reply_is_worth_says_nothing_of_what_its_model_costs(self, engine: Engine) -> None:
         [outcome] = write_batch(engine, [decision(reason=CACHED, cost_usd=0.0)], [feedback()])

@@ -311,21 +311,21 @@ async def test_a_reply_that_did_not_come_to_its_end_is_not_given_again(start, sc
         assert len(running.gateway.cache) == 0
 
 
-async def test_nothing_is_written_before_the_reply(start):
-    """Spending is written with the decision, by the writer's thread; a request of a known key asks no database."""
+async def test_nothing_is_written_before_the_reply_and_spending_does_not_wait_for_v0(start, monkeypatch):
     from sqlalchemy import event
 
+    monkeypatch.setattr("router.keys.book.SAVE_EVERY_S", 3600)
     async with start() as running:
         services = running.app.state.services
         headers = key(running, day_usd=1.0, requests_per_minute=100, concurrent=5)
         await services.book.refresh()
-        services.book._every_s = 3600
+        running.scorer.gate.clear()  # V0 reads nothing: the decision waits for its embedding
         said = []
         event.listen(services.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
-        services.writer._linger_s = 0.3
         assert (await running.chat("weak", headers=headers)).status_code == 200
-        before = list(said)
-        await asyncio.sleep(0.6)
+        assert said == []
+        await services.book.save()
         spent = await asyncio.to_thread(spent_by_day, services.engine)
-    assert [statement for statement in before if "spending" in statement or "keys" in statement] == []
-    assert spent[1]
+        running.scorer.gate.set()
+    [(_, day)] = spent[1].items()
+    assert day.cost_usd == pytest.approx(15e-6)

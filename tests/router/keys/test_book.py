@@ -11,10 +11,9 @@ from router.keys.account import Clock
 from router.keys.book import Book
 from router.keys.limits import Limits
 from router.keys.spending import DAY_S, Sum, day_of
-from router.store.batch import write_batch
 from router.store.engine import open_store
-from router.store.keys import add_key, limit_key, revoke_key
-from tests.router.store.rows import decision
+from router.store.errors import StoreUnavailable
+from router.store.keys import add_key, limit_key, revoke_key, save_spending, spent_by_day
 
 
 @pytest.fixture
@@ -24,32 +23,49 @@ def engine(tmp_path):
     engine.dispose()
 
 
-def spend(engine, key, name, process, at, usd):
-    write_batch(engine, [decision(name, key_id=key.id, created_at=at, cost_usd=usd)], [], process=process)
+def spend(engine, key, process, at, usd):
+    save_spending(engine, process, {(key.id, day_of(at)): Sum(1, 12, 34, usd)})
 
 
 async def test_a_process_knows_what_the_others_spent_and_counts_its_own_once(engine):
     key, _ = add_key(engine, "ci", Limits(total_usd=10.0))
-    mine, other = Book(engine, "mine"), Book(engine, "other")
-    await mine.start()
-    await other.start()
+    mine, other = Book(engine), Book(engine)
     now = time.time()
-    admission = mine.admission(key)
-    admission.settle(Sum(1, 0, 0, 2.0), now)
-    assert mine.account(key).left_usd(now) == 8.0
-    spend(engine, key, "dec_1", "mine", now, 2.0)
-    spend(engine, key, "dec_2", "other", now, 3.0)
-    await mine.refresh()
-    await other.refresh()
-    assert mine.account(key).left_usd(now) == 5.0
-    assert other.account(key).left_usd(now) == 8.0  # of its own three it has booked nothing here
+    for book, usd in ((mine, 2.0), (other, 3.0), (mine, 1.0)):
+        await book.refresh()
+        book.admission(key).settle(Sum(1, 0, 0, usd), now)
+        await book.save()
+    for book in (mine, other):
+        await book.refresh()
+        assert book.account(key).left_usd(now) == 4.0
+    assert spent_by_day(engine)[key.id][day_of(now)].cost_usd == 6.0
+
+
+async def test_what_could_not_be_written_is_written_the_next_time(engine, monkeypatch):
+    key, _ = add_key(engine, "ci")
+    book = Book(engine)
+    now = time.time()
+    book.admission(key).settle(Sum(1, 0, 0, 2.0), now)
+
+    def away(*_):
+        raise StoreUnavailable("OperationalError")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("router.keys.book.save_spending", away)
+        with pytest.raises(StoreUnavailable):
+            await book.save()
+        await book.aclose()
+    assert spent_by_day(engine) == {}
+    book.admission(key).settle(Sum(1, 0, 0, 1.0), now)
+    await book.aclose()
+    assert spent_by_day(engine)[key.id][day_of(now)].cost_usd == 3.0
 
 
 async def test_a_restart_knows_what_was_spent_before_by_day_and_month(engine):
     key, _ = add_key(engine, "ci", Limits(day_usd=10.0, month_usd=20.0, total_usd=30.0))
     now = 1_800_000_000.0 - 1_800_000_000.0 % DAY_S + 100  # a day in the middle of a month
-    for name, back, usd in (("dec_1", 0, 1.0), ("dec_2", 1, 2.0), ("dec_3", 40, 4.0)):
-        spend(engine, key, name, "before", now - back * DAY_S, usd)
+    for back, usd in ((0, 1.0), (1, 2.0), (40, 4.0)):
+        spend(engine, key, "before", now - back * DAY_S, usd)
     book = Book(engine, "now", clock=Clock(lambda: now, lambda: now))
     await book.start()
     left = [each.left_usd for each in book.account(key).spending.budgets(key.limits, now)]
@@ -60,9 +76,9 @@ async def test_old_days_are_kept_while_only_the_latest_are_read_again(engine):
     key, _ = add_key(engine, "ci")
     moment = [1_800_000_000.0]
     book = Book(engine, "now", clock=Clock(lambda: moment[0], lambda: moment[0]))
-    spend(engine, key, "dec_1", "before", moment[0] - 30 * DAY_S, 1.0)
+    spend(engine, key, "before", moment[0] - 30 * DAY_S, 1.0)
     await book.start()
-    spend(engine, key, "dec_2", "other", moment[0], 2.0)
+    spend(engine, key, "other", moment[0], 2.0)
     await book.refresh()
     assert book.account(key).spending.sum("total", moment[0]).cost_usd == 3.0
     moment[0] += DAY_S

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 
 import pytest
 from typer.testing import CliRunner
 
 from router.cli import app
-from router.store.batch import write_batch
+from router.keys.spending import Sum, day_of
 from router.store.engine import open_store
-from router.store.keys import Keyring, find_key
-from tests.router.store.rows import decision
+from router.store.keys import Keyring, find_key, save_spending
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_key_is_made_shown_once_listed_limited_rotated_and_revoked(router, eng
     assert key.limits.models == ("gpt-*", "sage")
     assert key.limits.expires_at == pytest.approx(key.created_at + 30 * 86_400, abs=60)
 
-    write_batch(engine, [decision("dec_1", key_id=key.id, cost_usd=1.25)], [])
+    save_spending(engine, "gateway", {(key.id, day_of(time.time())): Sum(1, 12, 34, 1.25)})
     listed = router("list").stdout
     assert "1.2500" in listed
     assert "month_usd=5.0" in listed
