@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.outcomes import OutcomesError
-from router.value.backbone import MINILM_SHA256
+from router.value.pooled import ReadyError, is_ready, read_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 PART_ROWS = 1024  # computed between two writes: what Ctrl-C loses at most
 BATCH_ROWS = 32
-READY = "minilm.npy"  # beside prompts.parquet: float16, one row a row, of the first 4,000 characters
-CHECKED_ROWS = 8
-LEAST_COSINE = 0.995  # float16 and another torch move it by less
 
 
 def pooled(
@@ -36,9 +33,11 @@ def pooled(
     A `minilm.npy` in the native `folder` is used in place of MiniLM's own pass, once some of its rows agree with the
     backbone. Raises `OutcomesError` when they do not.
     """
-    ready = None if folder is None else folder / READY
-    if ready is not None and ready.is_file() and backbone.version == MINILM_SHA256[:12]:
-        return _ready(outcomes, backbone, ready)
+    if folder is not None and is_ready(folder, backbone):
+        try:
+            return read_ready(folder, outcomes.prompt_ids, outcomes.texts, backbone)
+        except ReadyError as error:
+            raise OutcomesError(error.message, error.path, error.row) from error
     stem = _stem(cache, f"pooled-{backbone.version}", outcomes)
     return _cached(
         outcomes.texts,
@@ -50,9 +49,20 @@ def pooled(
 
 
 def of_value_model(
-    outcomes: Outcomes, value_model: V0, cache: Path, progress: bool = True
+    outcomes: Outcomes,
+    value_model: V0,
+    cache: Path,
+    progress: bool = True,
+    known: tuple[Backbone, NDArray[np.float32]] | None = None,
 ) -> NDArray[np.float32]:
-    """What V0 sees in every prompt: (P, value_model.dim), kept under its version."""
+    """
+    What V0 sees in every prompt: (P, value_model.dim), kept under its version.
+
+    Made of `known` sentence embeddings (P, D) where these are its own backbone's and all that it reads.
+    """
+    if known and not value_model.reads_tokens and value_model.version.startswith(known[0].version + "-"):
+        lengths = np.linalg.norm(known[1], axis=1, keepdims=True)
+        return value_model.of_pooled(known[1] / np.maximum(lengths, 1e-12), outcomes.texts)
     stem = _stem(cache, f"v0-{value_model.version}", outcomes)
     return _cached(outcomes.texts, stem, value_model.embed, progress, outcomes.name)
 
@@ -111,38 +121,3 @@ def _save(path: Path, array: NDArray[np.float32]) -> None:
     with unfinished.open("wb") as file:
         np.save(file, array)
     unfinished.replace(path)
-
-
-def _ready(outcomes: Outcomes, backbone: Backbone, path: Path) -> NDArray[np.float32]:
-    import pandas as pd
-
-    ids = pd.read_parquet(path.parent / "prompts.parquet", columns=["prompt_id"])["prompt_id"].astype(str)
-    try:
-        stored = np.load(path, mmap_mode="r")
-    except ValueError as error:
-        raise OutcomesError("cannot be read as an array of numbers; delete it to compute it", path) from error
-    if stored.shape != (len(ids), backbone.width):
-        raise OutcomesError(
-            f"has shape {stored.shape}, expected {(len(ids), backbone.width)}; delete it to compute it", path
-        )
-    at = pd.Index(ids).get_indexer(pd.Index(outcomes.prompt_ids))
-    if (at < 0).any():
-        raise OutcomesError(
-            f"prompt {outcomes.prompt_ids[int(at.argmin())]!r} is not in prompts.parquet", path
-        )
-    rows: NDArray[np.float32] = stored[at].astype(np.float32)
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise OutcomesError("is not finite; delete it to compute it", path, int(at[int(finite.argmin())]))
-    check = np.unique(np.linspace(0, len(rows) - 1, CHECKED_ROWS).astype(int))
-    own = backbone.encode([outcomes.texts[row] for row in check]).pooled().cpu().numpy()
-    norms = np.linalg.norm(rows[check], axis=1)
-    cosines = (own * rows[check]).sum(axis=1) / np.maximum(norms, 1e-12)
-    if cosines.min() < LEAST_COSINE:
-        worst = int(at[check[int(cosines.argmin())]])
-        raise OutcomesError(
-            f"is not what the backbone computes (cosine {cosines.min():.3f}); delete it to compute it",
-            path,
-            worst,
-        )
-    return rows

@@ -177,13 +177,13 @@ def embed(outcomes: Outcomes, path: str, settings: Settings, routers: Sequence[s
     if not folder.exists():
         folder = folder_of(path)
     cache = cache_root() / "embeddings"
-    embeddings = pooled(
-        outcomes, Backbone.load(device=device), cache, folder if folder.is_dir() else folder.parent
-    )
+    backbone = Backbone.load(device=device)
+    embeddings = pooled(outcomes, backbone, cache, folder if folder.is_dir() else folder.parent)
     if not any(map(is_v0, routers)):
         return Material(outcomes, embeddings)
     value_model = V0.load(settings.weights, device=device)
-    return Material(outcomes, embeddings, of_value_model(outcomes, value_model, cache))
+    known = (backbone, embeddings)
+    return Material(outcomes, embeddings, of_value_model(outcomes, value_model, cache, known=known))
 
 
 def choose_device(device: str) -> None:

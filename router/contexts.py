@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 BETA_STEPS = 20  # weighted contexts exist for β = 0, 0.05, … 1
 BETAS_KEPT = 8  # weighted snapshots in memory; each holds a context for every model
 PAGE = 1000
+OUTGROWN = 0.1  # new outcomes, as a share of the rows, from which on the fleet is read together again
 
 
 class Values(Protocol):
@@ -37,8 +38,19 @@ class Values(Protocol):
     version: str
     dim: int
 
-    async def fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> Any:
-        """A context of rows (N, dim) with labels (N,) in [0, 1]; N may be 0. Opaque here."""
+    async def fit(
+        self, embeddings: NDArray[np.floating], labels: NDArray[np.floating], beside: Any = None
+    ) -> Any:
+        """
+        A context of rows (N, dim) with labels (N,) in [0, 1]; N may be 0. Opaque here. `beside` is a context of the
+        fleet that it joins.
+        """
+        ...
+
+    async def fit_fleet(
+        self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
+    ) -> Sequence[Any]:
+        """The contexts of a fleet, read together: what a prompt is to all is told apart from what it is to one."""
         ...
 
 
@@ -108,13 +120,15 @@ class Snapshot:
 
     `cost_scale` is the largest of the models' mean observed costs in USD, 0.0 while none was observed: the
     unit in which a context's costs count, c̃ = min(1, c / cost_scale). `beta` is None where the contexts'
-    labels are observed success, else they are cost-weighted with that β.
+    labels are observed success, else they are cost-weighted with that β. `reading` counts how often the whole fleet
+    was read together; models that changed since were read beside that reading.
     """
 
     version: int
     capabilities: Mapping[str, Capability]
     cost_scale: float
     beta: float | None = None
+    reading: int = 0
 
 
 def normalised_costs(costs: NDArray[np.float64], cost_scale: float) -> NDArray[np.float64]:
@@ -145,7 +159,8 @@ class Contexts:
 
     A task asks the store for changes every `poll_every_s` seconds and after a `nudge`, and so sees what other
     processes wrote as well. It reads at most once in `rest_s` seconds, so changes that come together are one
-    rebuild, and only models that changed are fitted. Outcomes embedded by another version of V0 are left
+    rebuild, and only models that changed are fitted, beside what the fleet said when it was read together; that is done
+    anew when the models are others or a tenth of the rows are new. Outcomes embedded by another version of V0 are left
     out and counted in `stale_rows`. Use it from one event loop.
     """
 
@@ -168,6 +183,8 @@ class Contexts:
         self._revision: int | None = None  # of the store, up to which the histories are complete
         self._histories: dict[str, History] = {}
         self._unfitted: set[str] = set()
+        self._read_together: tuple[str, ...] = ()
+        self._unread = 0  # outcomes that came since the fleet was read together
         self._empty: Any = None
         self._refreshing = asyncio.Lock()
         self._nudged = asyncio.Event()
@@ -228,15 +245,8 @@ class Contexts:
             self._unfitted |= changed.keys()
             self._revision = reading.revision
             self.stale_rows += reading.stale
-            fitted: dict[str, Capability] = {}
-            failure: Exception | None = None
-            for name in sorted(self._unfitted):
-                if name not in self._histories:
-                    continue  # it has left the fleet meanwhile
-                try:
-                    fitted[name] = await self._fit(name, self._histories[name])
-                except Exception as error:  # one model must not keep the others from learning
-                    failure = error
+            self._unread += reading.count
+            fitted, failure = await self._fit_changed()
             self._unfitted -= fitted.keys()
             if fitted:
                 self._swap(fitted)
@@ -284,11 +294,13 @@ class Contexts:
         if revision is None:
             revision = last_revision(self._engine)
         changed: dict[str, History] = {}
+        count = 0
         new = [name for name in models if name not in known]
         stale = stale_outcomes(self._engine, new, self._values.version) if new else 0
         for name in new:
             rows = newest_outcomes(self._engine, name, self._values.version, self._context_size)
             changed[name] = History.empty(self._values.dim).merged(rows, self._context_size)
+            count += len(rows)
         while rows := outcomes_since(self._engine, revision, PAGE):
             revision = rows[-1].revision
             fresh: dict[str, list[OutcomeRow]] = {}
@@ -299,26 +311,56 @@ class Contexts:
                     fresh.setdefault(row.model, []).append(row)
                 else:
                     stale += 1
+            count += sum(map(len, fresh.values()))
             for name, of_model in fresh.items():
                 changed[name] = changed.get(name, known.get(name, History.empty(self._values.dim))).merged(
                     of_model, self._context_size
                 )
-        return _Reading(revision, changed, stale)
+        return _Reading(revision, changed, stale, count)
 
-    async def _fit(self, name: str, history: History) -> Capability:
-        return Capability(
-            model=name,
-            context=await self._context(history, history.scores),
-            history=history,
-            mean_score=_mean(history.scores),
-            mean_cost=_mean(history.costs),
-            mean_output_tokens=_mean(history.output_tokens),
+    async def _fit_changed(self) -> tuple[dict[str, Capability], Exception | None]:
+        """What must be fitted now, and what went wrong: all together, or else model by model."""
+        histories = {name: self._histories[name] for name in self._models if name in self._histories}
+        changed = sorted(self._unfitted & histories.keys())
+        if not changed:
+            return {}, None
+        rows = sum(map(len, histories.values()))
+        if tuple(histories) != self._read_together or self._unread > OUTGROWN * rows:
+            try:
+                contexts = await self._together([(each, each.scores) for each in histories.values()])
+            except Exception:  # one model must not keep the others from learning
+                logger.warning("the fleet could not be read together: each model is read by itself")
+            else:
+                self._read_together, self._unread = tuple(histories), 0
+                pairs = zip(histories.items(), contexts, strict=True)
+                return {name: _capability(name, history, context) for (name, history), context in pairs}, None
+        fitted: dict[str, Capability] = {}
+        failure: Exception | None = None
+        beside = self._fleet_of(self.current)
+        for name in changed:
+            history = histories[name]
+            try:
+                fitted[name] = _capability(
+                    name, history, await self._context(history, history.scores, beside)
+                )
+            except Exception as error:
+                failure = error
+        return fitted, failure
+
+    async def _together(self, histories: Sequence[tuple[History, NDArray[np.float32]]]) -> Sequence[Any]:
+        return await self._values.fit_fleet(
+            [(history.embeddings.astype(np.float32), labels) for history, labels in histories]
         )
 
-    async def _context(self, history: History, labels: NDArray[np.float32]) -> Any:
-        if not len(history):
+    async def _context(self, history: History, labels: NDArray[np.float32], beside: Any) -> Any:
+        if not len(history) and beside is None:
             return self._empty
-        return await self._values.fit(history.embeddings.astype(np.float32), labels)
+        return await self._values.fit(history.embeddings.astype(np.float32), labels, beside)
+
+    def _fleet_of(self, snapshot: Snapshot) -> Any:
+        """A context that was read with the fleet, or None."""
+        read = (snapshot.capabilities.get(name) for name in self._read_together)
+        return next((each.context for each in read if each is not None and each.rows), None)
 
     def _swap(self, fitted: Mapping[str, Capability]) -> None:
         none = History.empty(self._values.dim)
@@ -329,21 +371,45 @@ class Contexts:
             for name in self._models
         }
         scale = max((each.mean_cost or 0.0 for each in capabilities.values()), default=0.0)
-        self.current = Snapshot(self.current.version + 1, MappingProxyType(capabilities), scale)
+        reading = self.current.reading + (len(fitted) > 0 and self._unread == 0)
+        self.current = Snapshot(
+            self.current.version + 1, MappingProxyType(capabilities), scale, reading=reading
+        )
 
     async def _weigh(self, snapshot: Snapshot, beta: float, before: Snapshot | None) -> Snapshot:
-        capabilities = {}
+        def labels(history: History) -> NDArray[np.float32]:
+            return cost_weighted_labels(history.scores, history.costs, beta, snapshot.cost_scale)
+
+        old: Mapping[str, Capability] = {}
+        if before and (before.cost_scale, before.reading) == (snapshot.cost_scale, snapshot.reading):
+            old = before.capabilities
+        capabilities: dict[str, Capability] = {}
+        if not old:
+            histories = [each.history for each in snapshot.capabilities.values()]
+            contexts = await self._together([(history, labels(history)) for history in histories])
+            for (name, capability), context in zip(snapshot.capabilities.items(), contexts, strict=True):
+                capabilities[name] = replace(capability, context=context)
+            return replace(snapshot, capabilities=MappingProxyType(capabilities), beta=beta)
+        beside = next((each.context for each in old.values() if each.rows), None)
         for name, capability in snapshot.capabilities.items():
             history = capability.history
-            old = (
-                before.capabilities.get(name) if before and before.cost_scale == snapshot.cost_scale else None
-            )
-            if old is not None and old.history is history:
-                capabilities[name] = old
+            if name in old and old[name].history is history:
+                capabilities[name] = old[name]
                 continue
-            labels = cost_weighted_labels(history.scores, history.costs, beta, snapshot.cost_scale)
-            capabilities[name] = replace(capability, context=await self._context(history, labels))
+            context = await self._context(history, labels(history), beside)
+            capabilities[name] = replace(capability, context=context)
         return replace(snapshot, capabilities=MappingProxyType(capabilities), beta=beta)
+
+
+def _capability(name: str, history: History, context: Any) -> Capability:
+    return Capability(
+        model=name,
+        context=context,
+        history=history,
+        mean_score=_mean(history.scores),
+        mean_cost=_mean(history.costs),
+        mean_output_tokens=_mean(history.output_tokens),
+    )
 
 
 @dataclass(frozen=True)
@@ -351,6 +417,7 @@ class _Reading:
     revision: int
     changed: dict[str, History]
     stale: int
+    count: int  # outcomes folded in
 
 
 def _succeeded(task: asyncio.Task[Snapshot]) -> bool:

@@ -65,6 +65,7 @@ class V0Router(Baseline):
         self._seed = seed
         self._histories: list[History] = []
         self._contexts: list[IclContext] = []
+        self._founders = 0  # models that were read together
         self._learn_models(train)
 
     def _learn_models(self, seen: Table) -> None:
@@ -75,11 +76,19 @@ class V0Router(Baseline):
             rows = np.sort(observed[: self._context_size])
             history = History(embeddings[rows], seen.scores[rows, column], seen.costs[rows, column])
             self._histories.append(history)
-            self._read(history)
+        self._read()
 
-    def _read(self, history: History) -> None:
-        """Make one model's context."""
-        self._contexts.append(self._value_model.fit_context(history.embeddings, history.scores))
+    def _read(self) -> None:
+        """Make the contexts: of the fleet together, of models that come later beside it."""
+        self._founders = self._founders or len(self._histories)
+        self._contexts = self._fit([history.scores for history in self._histories])
+
+    def _fit(self, labels: Sequence[NDArray[np.floating]]) -> list[IclContext]:
+        pairs = [(each.embeddings, of) for each, of in zip(self._histories, labels, strict=True)]
+        contexts = self._value_model.fit_fleet(pairs[: self._founders])
+        for pair in pairs[self._founders :]:
+            contexts.append(self._value_model.fit_context(*pair, beside=contexts[0]))
+        return contexts
 
     def _embeddings(self, prompts: Table | Queries) -> NDArray[np.float32]:
         """What V0 sees: (P, dim), computed where it is not given."""
@@ -93,7 +102,7 @@ class V0Router(Baseline):
 
     def _values(self, embeddings: NDArray[np.float32], contexts: Sequence[IclContext]) -> NDArray[np.float64]:
         """(P, M), in as many passes as the memory asks for."""
-        longest = max(context.mask.shape[1] for context in contexts)
+        longest = max(1, *(context.foretold.shape[1] for context in contexts))
         step = max(1, WORK // (len(contexts) * longest))
         parts = [
             self._value_model.value(embeddings[start : start + step], contexts)
@@ -146,7 +155,9 @@ class V0Weighted(V0Router):
         histories = tuple(self._histories)
 
         def values(beta: float, cost_scale: float) -> NDArray[np.float64]:
-            return self._values(embeddings, [self._weighted(each, beta, cost_scale) for each in histories])
+            return self._values(
+                embeddings, self._fit([_weighted(each, beta, cost_scale) for each in histories])
+            )
 
         return WeighedPrediction(
             success, self.expected_costs(), columns=np.arange(len(histories)), values=values
@@ -158,8 +169,8 @@ class V0Weighted(V0Router):
             return super().route(prediction, beta, cost_scale)
         return cheapest_best(prediction.of(beta, cost_scale), prediction.cost)
 
-    def _weighted(self, history: History, beta: float, cost_scale: float) -> IclContext:
-        from router.contexts import cost_weighted_labels
 
-        labels = cost_weighted_labels(history.scores, history.costs, beta, cost_scale)
-        return self._value_model.fit_context(history.embeddings, np.clip(labels, 0.0, 1.0))
+def _weighted(history: History, beta: float, cost_scale: float) -> NDArray[np.float32]:
+    from router.contexts import cost_weighted_labels
+
+    return np.clip(cost_weighted_labels(history.scores, history.costs, beta, cost_scale), 0.0, 1.0)

@@ -57,12 +57,15 @@ class V0Tabpfn(V0Router):
         self._fitted: list[Any] = []
         super()._learn(train, validation, seed)
 
-    def _read(self, history: History) -> None:
+    def _read(self) -> None:
+        self._fitted = [self._classify(history) for history in self._histories]
+
+    def _classify(self, history: History) -> Any:
         labels = (history.scores >= 0.5).astype(int)
         if len(np.unique(labels)) == 2:
-            self._fitted.append(self._classifier().fit(self._features(history.embeddings), labels))
-        else:  # nothing to tell apart: the mean, drawn towards one half as by two outcomes
-            self._fitted.append((float(labels.sum()) + 1) / (len(labels) + 2))
+            return self._classifier().fit(self._features(history.embeddings), labels)
+        # nothing to tell apart: the mean, drawn towards one half as by two outcomes
+        return (float(labels.sum()) + 1) / (len(labels) + 2)
 
     def _features(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """The adapter's answers and the sixteen facts, without the pooled state between them."""

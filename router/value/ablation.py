@@ -38,7 +38,7 @@ from router.value.protocols import (
     value_plainly,
     value_trials,
 )
-from router.value.train import RecipeError
+from router.value.train import RecipeError, embed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +74,7 @@ class Cell:
 
 CELLS = [
     Cell("connectors"),
-    *(Cell("connectors", connector=name) for name in CONNECTORS if name != "residual_dynamic"),
+    *(Cell("connectors", connector=name) for name in CONNECTORS if name not in {"none", "residual_dynamic"}),
     *(Cell("losses", loss=name) for name in ("ce", "intra", "intra+inter")),
     Cell("head", head="tuned"),
     Cell("head", head="frozen"),
@@ -97,16 +97,7 @@ class AblationConfig:
     max_tokens: int = 128
     trial_context: int = CONTEXT
     queries_of_adapter: int = 64  # × 6 wide: as many columns as MiniLM has
-    head: dict[str, int] = field(
-        default_factory=lambda: {
-            "width": 64,
-            "layers": 2,
-            "heads": 4,
-            "kv_heads": 2,
-            "ridge_width": 64,
-            "hidden": 128,
-        }
-    )
+    head: dict[str, int] = field(default_factory=lambda: {"ridge_width": 64, "hidden": 128})
 
 
 @dataclass(frozen=True)
@@ -241,12 +232,14 @@ class _Training:
     def _advance(self, rows: NDArray[np.intp], labels: NDArray[np.float32], n: int) -> None:
         corpus, network = self._corpus, self._network
         unique, places = np.unique(rows, return_inverse=True)
-        states, mask = corpus.states.batch(unique, self._config.max_tokens)
-        embeddings = network.embed(
-            states, mask, torch.from_numpy(corpus.pooled[unique]), torch.from_numpy(corpus.structure[unique])
-        )[torch.from_numpy(places.reshape(rows.shape))]
-        r = torch.from_numpy(labels)
-        logits = network.head.value(embeddings[:, n:], network.head.read(embeddings[:, :n], r[:, :n]))
+        embeddings = embed_rows(network, corpus, unique, self._config.max_tokens, "cpu")
+        r, head = torch.from_numpy(labels), network.head
+        tasks = embeddings[
+            torch.from_numpy(places.reshape(rows.shape))
+        ]  # (B, N+M, D): other prompts for each
+        logits = torch.cat(
+            [head.value(x[n:], head.read(x[:n], r[i : i + 1, :n])) for i, x in enumerate(tasks)]
+        )
         loss = self._loss(logits, r[:, n:], torch.ones_like(logits, dtype=torch.bool))
         _descend(self._optimiser, self._parameters, loss, self._step, self._config.steps, self._config)
         self._step += 1

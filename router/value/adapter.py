@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 ConnectorName = Literal[
+    "none",
     "last_token",
     "pooled",
     "mlp",
@@ -30,7 +31,8 @@ class AdapterConfig:
     """
     Paper: 168 queries of width 6 with 3 heads, over states of width 1024, generator width 128.
 
-    `connector` is one of `router.value.connectors`; `alone` hides the pooled state and the prompt's form from the
+    `connector` is one of `router.value.connectors`; with `none` the head reads the pooled state and the prompt's form
+    and nothing else, and no token states are needed. `alone` hides the pooled state and the prompt's form from the
     head, which then reads the connector's answers only, as in the paper.
     """
 
@@ -45,6 +47,8 @@ class AdapterConfig:
 
     @property
     def output_width(self) -> int:
+        if self.connector == "none":
+            return 0
         if self.connector in {"last_token", "pooled"}:  # these have nothing to choose
             return self.input_width
         return self.queries * self.query_width

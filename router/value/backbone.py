@@ -88,6 +88,40 @@ class Backbone:
         states = self._transformer(inputs)["token_embeddings"]
         return TokenStates(states.float(), inputs["attention_mask"].bool())
 
+    def last_layers(self, count: int) -> dict[str, torch.nn.Parameter]:
+        """The parameters of the encoder's last layers, by name: those that tuning moves, no others."""
+        model = self._transformer.auto_model
+        layers = len(model.encoder.layer)
+        prefixes = tuple(f"encoder.layer.{number}." for number in range(layers - count, layers))
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        return {name: p for name, p in model.named_parameters() if name.startswith(prefixes)}
+
+    def pooled_with_gradient(self, texts: Sequence[str], max_tokens: int) -> torch.Tensor:
+        """Pooled states (B, H) of unit length, for tuning: gradients flow into the layers that ask for them."""
+        inputs = self._encoder.preprocess([text[:MAX_CHARACTERS] for text in texts])
+        cut = {
+            key: value[:, :max_tokens].to(self.device)
+            for key, value in inputs.items()
+            if torch.is_tensor(value)
+        }
+        states = self._transformer(cut)["token_embeddings"]
+        return TokenStates(states, cut["attention_mask"].bool()).pooled()
+
+    def put_layers(self, layers: dict[str, torch.Tensor]) -> None:
+        """Put tuned layers in the place of the encoder's own; the version then names them too."""
+        model = self._transformer.auto_model
+        own = dict(model.named_parameters())
+        digest = hashlib.sha256()
+        with torch.no_grad():
+            for name in sorted(layers):
+                if name not in own or own[name].shape != layers[name].shape:
+                    raise BackboneError(f"a tuned layer does not fit the backbone: {name}")
+                own[name].copy_(layers[name])
+                digest.update(name.encode())
+                digest.update(layers[name].half().cpu().numpy().tobytes())
+        self.version = f"{self.version}+{digest.hexdigest()[:8]}"
+
 
 def _packaged_minilm() -> Path:
     spec = find_spec(MINILM_PACKAGE)

@@ -94,10 +94,23 @@ class Scorer:
         self._pump()
         return await future
 
-    async def fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> Any:
-        """Read a context's rows (N, dim) and labels (N,)."""
+    async def fit(
+        self,
+        embeddings: NDArray[np.floating],
+        labels: NDArray[np.floating],
+        beside: Any = None,
+    ) -> Any:
+        """Read a context's rows (N, dim) and labels (N,), beside a fleet that was read together."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._fit_pool, self._value_model.fit_context, embeddings, labels)
+        fit = self._value_model.fit_context
+        return await loop.run_in_executor(self._fit_pool, lambda: fit(embeddings, labels, beside))
+
+    async def fit_fleet(
+        self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
+    ) -> list[Any]:
+        """Read the rows and labels of a whole fleet together."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._fit_pool, self._value_model.fit_fleet, histories)
 
     async def embed_many(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings (N, dim) of a few texts in one pass of its own, after the decisions' pass that runs."""

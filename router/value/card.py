@@ -13,7 +13,7 @@ from router.value import checkpoint as checkpoints
 from router.value.adapter import AdapterConfig
 from router.value.backbone import Backbone
 from router.value.episodes import EpisodeConfig
-from router.value.evaluate import KEPT_CONTEXT, evaluate
+from router.value.evaluate import KEPT_CONTEXT, RIVALS, evaluate
 from router.value.protocol_tables import shortcut_table
 from router.value.train import TrainConfig, load_corpus
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 CONTEXTS = (32, 64, 128, 256, 512, 1024)
 SEEDS = (0, 1, 2)
 MOST_MODELS = 12  # of a source that was left out whole
-PREDICTORS = ("v0", "ridge", "knn", "mean")
+PREDICTORS = ("v0", "v0-fleet", "ridge", "knn", "mean")
+OURS = 2  # of them; the others are what ours are compared with
 TITLES = {
     "auc": "Intra-context AUC (higher is better)",
     "pairwise": "Pairwise accuracy, soft, ties lost (higher is better)",
@@ -117,8 +118,8 @@ def _by_context(scores: Iterable[Score], metric: str) -> str:
     for score in scores:
         by_size[score.context].append(score)
     lines = [
-        f"| N | sources | {' | '.join(PREDICTORS)} | v0 − best other, 95% |",
-        "|---|---|" + "---|" * (len(PREDICTORS) + 1),
+        f"| N | sources | {' | '.join(PREDICTORS)} | v0 − best other, 95% | v0-fleet − best other |",
+        "|---|---|" + "---|" * (len(PREDICTORS) + OURS),
     ]
     for size, group in sorted(by_size.items()):
         sources = len({score.source for score in group})
@@ -132,8 +133,8 @@ def _by_source(scores: Iterable[Score], metric: str, context: int) -> str:
         if score.context == context:
             by_source[score.source].append(score)
     lines = [
-        f"| source | models | {' | '.join(PREDICTORS)} | v0 − best other, 95% |",
-        "|---|---|" + "---|" * (len(PREDICTORS) + 1),
+        f"| source | models | {' | '.join(PREDICTORS)} | v0 − best other, 95% | v0-fleet − best other |",
+        "|---|---|" + "---|" * (len(PREDICTORS) + OURS),
     ]
     for source, group in sorted(by_source.items()):
         lines.append(f"| {source} | {len({score.model for score in group})} | {_row(group, metric)} |")
@@ -161,12 +162,17 @@ def _row(group: list[Score], metric: str) -> str:
     )  # (models, predictors)
     sources = np.array([source for source, _ in policies])
     means = _mean_over_sources(table, sources)
-    others = means[1:]
-    best = 1 + int(others.argmin() if metric in {"mse", "ece"} else others.argmax())
-    low, high = _interval(table[:, 0] - table[:, best], sources)
-    least, most = _interval(table[:, 0], sources)
-    shown = " | ".join([f"{means[0]:.3f} [{least:.3f}, {most:.3f}]", *(f"{mean:.3f}" for mean in others)])
-    return f"{shown} | {means[0] - means[best]:+.3f} [{low:+.3f}, {high:+.3f}] vs {PREDICTORS[best]}"
+    others = means[OURS:]
+    best = OURS + int(others.argmin() if metric in {"mse", "ece"} else others.argmax())
+    shown = []
+    for ours in range(OURS):
+        least, most = _interval(table[:, ours], sources)
+        shown.append(f"{means[ours]:.3f} [{least:.3f}, {most:.3f}]")
+    shown += [f"{mean:.3f}" for mean in others]
+    for ours in range(OURS):
+        low, high = _interval(table[:, ours] - table[:, best], sources)
+        shown.append(f"{means[ours] - means[best]:+.3f} [{low:+.3f}, {high:+.3f}] vs {PREDICTORS[best]}")
+    return " | ".join(shown)
 
 
 def _mean_over_sources(table: np.ndarray[Any, Any], sources: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -201,7 +207,8 @@ def render(weights: Path, measured: Measured) -> str:
         backbone=checkpoint.backbone,
         version=checkpoint.backbone_version,
         head=checkpoint.network.head.config,
-        adapter=config.adapter,
+        connector=config.adapter.connector,
+        rivals=RIVALS,
         steps=config.steps,
         seed=config.seed,
         note=config.note,
@@ -219,11 +226,11 @@ CARD = """# Model card: the V0 weights in this package
 Written by `router evaluate --card`; every figure below was computed by that command on these weights.
 
 - **What it is.** A generalist value model (arXiv 2602.03584): reads what a model did on N prompts and predicts
-  its success on a new one. Backbone {backbone} (sha256 {version}…, frozen), Residual Query Adapter, `icl` head.
+  its success on a new one. Backbone {backbone} ({version}), connector `{connector}`, `icl` head.
 - **Size.** {parameters} M trained parameters, {size} MB on disk (float16). Apache-2.0.
-- **Adapter.** {adapter}
 - **Head.** {head}
-- **Training.** {steps} steps, seed {seed}, composite loss (Eq. 8, α=0.25), averaged weights; {episodes}. {note}
+- **Training.** {steps} steps, seed {seed}, composite loss (Eq. 8, α=0.25) and ranking across a fleet's models,
+  averaged weights; {episodes}. {note}
 - **Trained on.** Public outcome data: {sources}. Of each, {held_prompts} of the prompts and the models below
   were held out. Sources whose licence forbids commercial use were not trained on.
 - **Left out whole.** {left_out}.
@@ -235,7 +242,8 @@ Written by `router evaluate --card`; every figure below was computed by that com
 |---|---|---|
 {held}
 
-Below, `mean` is the context's mean outcome (a constant per context: AUC .5, pairwise accuracy 0 by ties), `knn`
+Below, `v0` reads the N outcomes of the model alone, `v0-fleet` also those of up to {rivals} other models on the same
+prompts, as the gateway does. `mean` is the context's mean outcome (a constant per context: AUC .5, pairwise accuracy 0 by ties), `knn`
 and `ridge` read the same context rows through the backbone's pooled embedding, with k and λ chosen by
 leave-one-out error inside the context. Rows are means over sources, each the mean of its models and of 3 context
 draws; intervals are bootstraps over models within source. A row covers the sources with enough prompts for it,

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = "v0-router/1"
+FORMAT = "v0-router/2"
 SHIPPED = "v0-minilm.safetensors"
 TRAINED_ON = "trained_on"  # the tensor beside the weights that is none
+LAYERS = "backbone."  # before the names of the backbone's tuned layers
 
 
 class CheckpointError(ValueError):
@@ -42,6 +43,7 @@ class Checkpoint:
     trained_on: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(0, np.int64)
     )  # fingerprints, sorted
+    layers: dict[str, torch.Tensor] = field(default_factory=dict)  # of the backbone, in the place of its own
 
 
 def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
@@ -50,6 +52,10 @@ def save(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
     tensors = {
         name: (tensor.half() if half else tensor).detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
+    }
+    tensors |= {
+        LAYERS + name: (tensor.half() if half else tensor).cpu().contiguous()
+        for name, tensor in checkpoint.layers.items()
     }
     tensors[TRAINED_ON] = torch.from_numpy(checkpoint.trained_on)
     header = {
@@ -96,6 +102,11 @@ def _load(path: Path) -> Checkpoint:
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT!r}")
     trained_on = tensors.pop(TRAINED_ON, torch.zeros(0, dtype=torch.int64)).numpy()
+    layers = {
+        name.removeprefix(LAYERS): tensors.pop(name).float()
+        for name in list(tensors)
+        if name.startswith(LAYERS)
+    }
     network = ValueNetwork(
         AdapterConfig(**header["adapter"]),
         _head(header["head"]),
@@ -107,7 +118,7 @@ def _load(path: Path) -> Checkpoint:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(
-        network.eval(), header["backbone"], header["backbone_version"], header["training"], trained_on
+        network.eval(), header["backbone"], header["backbone_version"], header["training"], trained_on, layers
     )
 
 

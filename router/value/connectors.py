@@ -31,6 +31,13 @@ def connect(config: AdapterConfig) -> Connector:
     return CONNECTORS[config.connector](config)
 
 
+class NoConnector(Connector):
+    """No answers (B, 0): the head reads what is beside them."""
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        return pooled[:, :0]
+
+
 class LastToken(Connector):
     """The last real token's state, as it is: nothing to train."""
 
@@ -172,6 +179,7 @@ def _windows(states: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch
 
 
 CONNECTORS: dict[ConnectorName, Callable[[AdapterConfig], Connector]] = {
+    "none": NoConnector,
     "last_token": LastToken,
     "pooled": Pooled,
     "mlp": Mlp,

@@ -25,7 +25,7 @@ class Corpus:
     """One source with what its prompts look like to V0."""
 
     source: Source
-    states: StoredStates
+    states: StoredStates | None  # None where the pooled state is all that is read
     pooled: NDArray[np.float32]  # (P, H), normalised
     structure: NDArray[np.float32]  # (P, S)
 
@@ -64,13 +64,19 @@ def split(source: Source, held_prompts: float, held_models: float, seed: int) ->
 
 @dataclass(frozen=True)
 class Episode:
-    """`rows` (N+M) of one corpus; labels and mask (B, N+M), NaN-free; the first `context` rows are context."""
+    """
+    `rows` (N+M) of one corpus; labels and mask (B, N+M), NaN-free; the first `context` rows are context.
+
+    The policies are read `together` as a fleet, or each by itself; `seen` (B, N) are the rows that each may read.
+    """
 
     corpus: Corpus
     rows: NDArray[np.intp]
     labels: NDArray[np.float32]
     mask: NDArray[np.bool_]
     context: int
+    seen: NDArray[np.bool_]
+    together: bool
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,14 @@ class EpisodeConfig:
     """How episodes are drawn."""
 
     policies: int = 16  # at most, and fewer over long contexts
-    tokens: int = 9000  # policies × prompts of one episode, about: every step costs the same
-    queries: int = 96
-    least_context: int = 16
+    tokens: int = 12000  # policies × prompts of one episode, about: every step costs the same
+    queries: int = 128
+    least_context: int = 8
     most_context: int = 1024
-    mixture: float = 0.3  # share of policies that are mixtures of two models
-    synthetic: float = 0.25  # share of policies made up from topic and form
+    together: float = 0.6  # share of episodes whose policies are read as a fleet
+    newcomers: float = 0.16  # share of a fleet's policies that have only a few of the rows
+    mixture: float = 0.2  # share of policies that are mixtures of two models
+    synthetic: float = 0.15  # share of policies made up from topic and form
     single_dataset: float = 0.25  # share of episodes inside one dataset, where topic says little
 
 
@@ -118,7 +126,10 @@ class EpisodeSampler:
         rows = prompts[: context + config.queries]
         labels = scores[rows].T  # (all models, N+M)
         able = part.train_models[np.isfinite(labels[part.train_models]).mean(axis=1) > 0.3]
-        policies = min(config.policies, max(4, config.tokens // len(rows)))
+        policies = min(config.policies, max(2, config.tokens // len(rows)))
+        together = bool(rng.random() < config.together)
+        if together:
+            policies = int(rng.integers(2, policies + 1))
         drawn = labels[rng.choice(able, policies, replace=len(able) < policies)]
         kind = rng.random(policies)
         for i in np.flatnonzero(kind < config.mixture):
@@ -126,7 +137,13 @@ class EpisodeSampler:
         for i in np.flatnonzero(kind > 1 - config.synthetic):
             drawn[i] = _synthetic(corpus.pooled[rows], corpus.structure[rows], rng)
         mask = np.isfinite(drawn)
-        return Episode(corpus, rows, np.where(mask, drawn, 0).astype(np.float32), mask, context)
+        seen = mask[:, :context].copy()
+        if together:
+            for i in np.flatnonzero(rng.random(policies) < config.newcomers):
+                seen[i, int(np.exp(rng.uniform(0, np.log(max(2, context))))) :] = False
+        return Episode(
+            corpus, rows, np.where(mask, drawn, 0).astype(np.float32), mask, context, seen, together
+        )
 
 
 def _inside_one_dataset(

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from router.value.diagnostics import Valued, difficulty
-from router.value.heads.calibrate import read_calibrated
 from router.value.metrics import auc, calibration_mse, expected_calibration_error, pairwise_accuracy
+from router.value.train import embed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = (4, 8, 16, 32, 64, 128)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RIVALS = 11  # other models whose outcomes on the same prompts V0 reads as well, where it reads a fleet
 KEPT, KEPT_CONTEXT = ("v0", "mean"), 256
 METRICS = {
     "auc": auc,
@@ -56,13 +57,8 @@ def embed_corpus(
     network: ValueNetwork, corpus: Corpus, rows: NDArray[np.intp], max_tokens: int
 ) -> torch.Tensor:
     """V0's embeddings (len(rows), D) of stored prompts, in batches of 256."""
-    parts = []
-    for start in range(0, len(rows), 256):
-        chunk = rows[start : start + 256]
-        states, mask = corpus.states.batch(chunk, max_tokens)
-        facts = torch.from_numpy(corpus.structure[chunk])
-        parts.append(network.embed(states, mask, torch.from_numpy(corpus.pooled[chunk]), facts))
-    return torch.cat(parts)
+    chunks = (rows[start : start + 256] for start in range(0, len(rows), 256))
+    return torch.cat([embed_rows(network, corpus, chunk, max_tokens, "cpu") for chunk in chunks])
 
 
 @torch.inference_mode()
@@ -88,9 +84,11 @@ def evaluate(
                 seen, asked = rows[:size], rows[-min(most_queries, len(rows) - size) :]
                 if len(rows) < size + 24:
                     continue
-                r = torch.from_numpy(labels[seen])
-                context = read_calibrated(network.head, embeddings[seen], r)
-                values = {"v0": torch.sigmoid(network.head.value(embeddings[asked], context))[0].numpy()}
+                fleet = _fleet(corpus.source.scores[prompts[seen]], model, seed)
+                values = {
+                    "v0": _values(network, embeddings, seen, asked, fleet[:1]),
+                    "v0-fleet": _values(network, embeddings, seen, asked, fleet),
+                }
                 if baselines:
                     x, q = corpus.pooled[prompts[seen]], corpus.pooled[prompts[asked]]
                     values["mean"] = np.full(len(asked), labels[seen].mean(), dtype=np.float32)
@@ -106,6 +104,27 @@ def evaluate(
                         valued = Valued(name, "held out", predicted, labels[asked], prior, hard)
                     scores.append(Score(corpus.source.name, name, predictor, size, seed, found, valued))
     return scores
+
+
+def _fleet(scores: Floats, model: int, seed: int) -> Floats:
+    """Outcomes (B, N) of a model, first, and of up to `RIVALS` others that answered the same prompts; NaN where not."""
+    answered = np.isfinite(scores).mean(0) > 0.5
+    answered[model] = False
+    others = np.random.default_rng([seed, model, 1]).permutation(np.flatnonzero(answered))[:RIVALS]
+    return scores[:, [model, *others]].T
+
+
+def _values(
+    network: ValueNetwork,
+    embeddings: torch.Tensor,
+    seen: NDArray[np.intp],
+    asked: NDArray[np.intp],
+    fleet: Floats,
+) -> Floats:
+    """Values of the first model of a fleet on `asked`, from the fleet's outcomes (B, N) on `seen`."""
+    labels, mask = torch.from_numpy(np.nan_to_num(fleet)), torch.from_numpy(np.isfinite(fleet))
+    context = network.head.read(embeddings[seen], labels, mask, together=len(fleet) > 1)
+    return torch.sigmoid(network.head.value(embeddings[asked], context))[0].numpy()
 
 
 def knn(x: Floats, labels: Floats, queries: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ TEXTS = 32  # embedded in one go
 
 ContextT = TypeVar("ContextT")
 Pairs = Iterable[tuple[str, float]]
+Rows = tuple["NDArray[np.floating]", "NDArray[np.floating]"]  # embeddings (N, dim), labels (N,)
 
 
 class FromPairs(ABC, Generic[ContextT]):
@@ -42,22 +43,48 @@ class FromPairs(ABC, Generic[ContextT]):
         """What V0 sees in each text: (B, dim)."""
 
     @abstractmethod
-    def _fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> ContextT:
-        """Read checked rows (N, dim) and labels (N,)."""
+    def _fit(
+        self, embeddings: NDArray[np.floating], labels: NDArray[np.floating], beside: ContextT | None = None
+    ) -> ContextT:
+        """Read checked rows (N, dim) and labels (N,), beside a fleet if the head can."""
+
+    def _fit_fleet(self, histories: Sequence[Rows]) -> list[ContextT]:
+        """Read checked rows of a fleet; a head that cannot read them together reads each by itself."""
+        return [self._fit(*history) for history in histories]
 
     @abstractmethod
     def value(self, embeddings: NDArray[np.floating], contexts: Sequence[ContextT]) -> NDArray[np.float32]:
         """Predicted success of every policy on every prompt: (B, M)."""
 
     def fit_context(
-        self, rows: Pairs | NDArray[np.floating], labels: NDArray[np.floating] | None = None
+        self,
+        rows: Pairs | NDArray[np.floating],
+        labels: NDArray[np.floating] | None = None,
+        beside: ContextT | None = None,
     ) -> ContextT:
         """
         Read what one policy did: (prompt, score) pairs, or embeddings (N, dim) with labels (N,); N may be 0.
 
         Scores lie in [0, 1]. The result holds what the head computed and is what `value` and `predict` take, as often
-        as one likes. Raises ValueError.
+        as one likes. `beside` is a context of a fleet that was read together, which this policy joins: what the
+        fleet's outcomes say of prompts is used here too. Raises ValueError.
         """
+        return self._fit(*self._checked(rows, labels), beside)
+
+    def fit_fleet(self, histories: Sequence[Pairs | Rows]) -> list[ContextT]:
+        """
+        Read several policies together, each (prompt, score) pairs, or embeddings (N, dim) with labels (N,).
+
+        What a prompt is to all of them is told apart from what it is to one. Raises ValueError.
+        """
+        return self._fit_fleet(
+            [
+                self._checked(*history) if _is_rows(history) else self._checked(history, None)
+                for history in histories
+            ]
+        )
+
+    def _checked(self, rows: Any, labels: NDArray[np.floating] | None) -> Rows:
         if labels is None:
             embeddings, labels = self._rows(rows)
         else:
@@ -69,7 +96,7 @@ class FromPairs(ABC, Generic[ContextT]):
             )
         if not np.all((labels >= 0) & (labels <= 1)):
             raise ValueError("outcomes must lie in [0, 1]")
-        return self._fit(embeddings, labels)
+        return embeddings, labels
 
     def predict(self, context: Pairs | ContextT, prompts: Sequence[str]) -> NDArray[np.float32]:
         """
@@ -97,6 +124,10 @@ class FromPairs(ABC, Generic[ContextT]):
                 raise ValueError(f"context[{number}] should be (prompt, score), not {type(pair).__name__}")
         labels = np.array([score for _, score in listed], dtype=np.float32)
         return self.embed_all([text for text, _ in listed]), labels
+
+
+def _is_rows(history: Any) -> bool:
+    return isinstance(history, tuple) and len(history) == 2 and isinstance(history[1], np.ndarray)
 
 
 def _check_texts(texts: Sequence[str], name: str) -> None:

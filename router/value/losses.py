@@ -49,6 +49,17 @@ def inter_ranking_loss(logits: torch.Tensor, labels: torch.Tensor, mask: torch.T
     return losses.sum() / pairs.sum().clamp(min=1)
 
 
+def fleet_ranking_loss(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """
+    Mean of (r_i − r_j)·-log σ(s_i - s_j) over the contexts i, j with r_i > r_j of each query: what routing compares.
+
+    Arguments as in `ranking_loss`, the queries shared by all contexts. Zero where no such pair exists.
+    """
+    weight = (labels.unsqueeze(1) - labels).clamp(min=0) * (mask.unsqueeze(1) & mask)  # (B, B, M)
+    losses = F.softplus(logits - logits.unsqueeze(1)) * weight  # [i, j]: i above j
+    return losses.sum() / weight.sum().clamp(min=1)
+
+
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Soft cross-entropy of σ(logits) against real-valued labels, mean over observed entries (B, M)."""
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")

@@ -9,7 +9,7 @@ A context is what one policy did on some prompts; the values are that policy's c
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +18,7 @@ import torch
 from router.value import checkpoint as checkpoints
 from router.value import structure
 from router.value.backbone import Backbone
-from router.value.heads.calibrate import read_calibrated
-from router.value.heads.icl import IclContext, stack
+from router.value.heads.icl import IclContext, split, stack
 from router.value.library import FromPairs
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 Context = IclContext
 
+COMMON_PROMPTS = 2048  # at most, that a fleet's common part is read from: those that most models answered
 KEPT_STACKS = 4  # fleets whose stacked contexts are kept: the current one, and some β or subsets beside it
 
 
@@ -47,7 +47,9 @@ class V0(FromPairs[IclContext]):
         self._backbone = backbone
         self._network = network.to(backbone.device).eval()
         self._device = backbone.device
-        self._stacks: OrderedDict[tuple[int, ...], tuple[Sequence[Context], Context]] = OrderedDict()
+        self._stacks: OrderedDict[
+            tuple[int, ...], tuple[Sequence[Context], list[tuple[list[int], Context]]]
+        ] = OrderedDict()
         self.version = f"{backbone.version}-{_digest(network.adapter)}"
         self.dim = network.head.config.input_width
 
@@ -62,6 +64,8 @@ class V0(FromPairs[IclContext]):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = Backbone.load(backbone or checkpoint.backbone, device)
+        if checkpoint.layers:
+            loaded.put_layers(checkpoint.layers)
         if loaded.version != checkpoint.backbone_version:
             raise checkpoints.CheckpointError(
                 f"the weights were trained on backbone {checkpoint.backbone} ({checkpoint.backbone_version}), "
@@ -80,6 +84,19 @@ class V0(FromPairs[IclContext]):
         embeddings = self._network.embed(encoded.states, encoded.mask, encoded.pooled(), facts)
         return embeddings.float().cpu().numpy()
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether an embedding needs token states; else `of_pooled` makes it of the backbone's sentence embedding."""
+        return self._network.reads_tokens
+
+    @torch.inference_mode()
+    def of_pooled(self, pooled: NDArray[np.floating], texts: Sequence[str]) -> NDArray[np.float32]:
+        """What V0 sees (B, dim) in texts whose sentence embeddings (B, H) of unit length are known already."""
+        rows = torch.from_numpy(np.asarray(pooled, dtype=np.float32)).to(self._device)
+        facts = torch.from_numpy(structure.structure(texts)).to(self._device)
+        nothing = rows.new_zeros(len(rows), 0, rows.shape[1])
+        return self._network.embed(nothing, nothing[..., 0].bool(), rows, facts).float().cpu().numpy()
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What V0 sees in each text: (B, dim)."""
         if not texts:
@@ -87,10 +104,53 @@ class V0(FromPairs[IclContext]):
         return self.adapt(self.encode(texts), texts)
 
     @torch.inference_mode()
-    def _fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> Context:
-        rows = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self._device)
-        outcomes = torch.from_numpy(np.asarray(labels, dtype=np.float32)).to(self._device)
-        return read_calibrated(self._network.head, rows, outcomes)
+    def _fit(
+        self, embeddings: NDArray[np.floating], labels: NDArray[np.floating], beside: Context | None = None
+    ) -> Context:
+        rows, outcomes = self._on_device(embeddings, labels)
+        return self._network.head.read(rows, outcomes, common=None if beside is None else beside.common)
+
+    @torch.inference_mode()
+    def _fit_fleet(
+        self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
+    ) -> list[Context]:
+        checked = [self._on_device(embeddings, labels) for embeddings, labels in histories]
+        if sum(len(rows) > 0 for rows, _ in checked) < 2:  # a fleet of one has nothing in common
+            return [self._fit(*history) for history in histories]
+        keys = [[row.tobytes() for row in rows.cpu().numpy()] for rows, _ in checked]
+        counts = Counter(key for each in keys for key in set(each))
+        column = {key: i for i, (key, _) in enumerate(counts.most_common(COMMON_PROMPTS))}
+        table = torch.zeros(len(column), self.dim, device=self._device)
+        labels, mask = (torch.zeros(len(checked), len(column), device=self._device) for _ in range(2))
+        groups: dict[tuple[bytes, ...], list[int]] = {}
+        for policy, ((rows, outcomes), each) in enumerate(zip(checked, keys, strict=True)):
+            groups.setdefault(tuple(each), []).append(policy)
+            inside = [i for i, key in enumerate(each) if key in column]
+            places = torch.tensor([column[each[i]] for i in inside], dtype=torch.long, device=self._device)
+            table[places] = rows[inside]
+            labels[policy, places] = outcomes[0, inside]
+            mask[policy, places] = 1
+        batches = [
+            (checked[members[0]][0], torch.cat([checked[policy][1] for policy in members]))
+            for members in groups.values()
+        ]
+        read = self._network.head.read_fleet(table, labels, mask, batches)
+        contexts = {
+            policy: one
+            for members, context in zip(groups.values(), read, strict=True)
+            for policy, one in zip(members, split(context), strict=True)
+        }
+        return [contexts[policy] for policy in range(len(checked))]
+
+    def _on_device(
+        self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows (N, dim) and outcomes (1, N)."""
+        rows, outcomes = (
+            torch.from_numpy(np.asarray(each, dtype=np.float32)).to(self._device)
+            for each in (embeddings, labels)
+        )
+        return rows, outcomes.unsqueeze(0)
 
     @torch.inference_mode()
     def value(self, embeddings: NDArray[np.floating], contexts: Sequence[Context]) -> NDArray[np.float32]:
@@ -98,15 +158,24 @@ class V0(FromPairs[IclContext]):
         queries = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self._device)
         if not contexts or not len(queries):
             return np.zeros((len(queries), len(contexts)), dtype=np.float32)
-        logits = self._network.head.value(queries, self._stacked(contexts))  # (M, B)
+        logits = torch.empty(len(contexts), len(queries), device=self._device)
+        for members, together in self._stacked(contexts):
+            logits[members] = self._network.head.value(queries, together)
         return torch.sigmoid(logits).T.float().cpu().numpy()
 
-    def _stacked(self, contexts: Sequence[Context]) -> Context:
-        """The contexts side by side, kept while the same ones are asked for: stacking copies megabytes."""
+    def _stacked(self, contexts: Sequence[Context]) -> list[tuple[list[int], Context]]:
+        """
+        The contexts that were read beside the same fleet, side by side, with their numbers; kept while the same ones
+        are asked for.
+        """
         key = tuple(map(id, contexts))
         if key not in self._stacks:
-            # the contexts are kept beside their stack, so that an id is never reused while it is a key
-            self._stacks[key] = (list(contexts), stack(contexts))
+            fleets: dict[int, list[int]] = {}
+            for number, context in enumerate(contexts):
+                fleets.setdefault(id(context.common), []).append(number)
+            stacks = [(members, stack([contexts[i] for i in members])) for members in fleets.values()]
+            # the contexts are kept beside their stacks, so that an id is never reused while it is a key
+            self._stacks[key] = (list(contexts), stacks)
             if len(self._stacks) > KEPT_STACKS:
                 self._stacks.popitem(last=False)
         self._stacks.move_to_end(key)

@@ -30,10 +30,17 @@ class ValueNetwork(nn.Module):
         self.adapter = connect(adapter)
         self.head = IclHead(head)
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether embeddings need token states, or the pooled state alone."""
+        return self.adapter.config.connector != "none"
+
     def embed(
         self, states: torch.Tensor, mask: torch.Tensor, pooled: torch.Tensor, facts: torch.Tensor
     ) -> torch.Tensor:
         """States (B, T, H), mask (B, T), pooled (B, H) normalised, structure (B, S) to embeddings (B, D)."""
+        if not self.reads_tokens:
+            return torch.cat([pooled * pooled.shape[-1] ** 0.5, facts], dim=-1)
         answers = self.adapter(states, mask, pooled)
         answers = F.layer_norm(answers, answers.shape[-1:])
         if self.adapter.config.alone:

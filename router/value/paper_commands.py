@@ -12,7 +12,6 @@ from router.value.ablation import PLAIN, AblationConfig, Study, ablate, results
 from router.value.backbone import Backbone
 from router.value.commands import complaints
 from router.value.corpus import fingerprints
-from router.value.heads.calibrate import read_calibrated
 from router.value.protocol_tables import (
     KINDS,
     ablation_tables,
@@ -38,13 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
     from router.value.checkpoint import Checkpoint
     from router.value.diagnostics import Valued
     from router.value.episodes import Corpus
-    from router.value.heads.icl import IclContext
     from router.value.protocols import Trial
 
 SEEDS = (0, 1, 2)  # of the contexts, with weights that are there already
@@ -68,7 +65,8 @@ def run_ablation(
         protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
         studies = _names(study, "all", get_args(Study), "--study")
         torch.set_num_threads(1)  # the tensors are small: more threads only wait for one another
-        corpus = _corpus(data, cache, Backbone.load(device="cpu"), budget.most_prompts)
+        config = TrainConfig(sources=(data.name,), most_prompts=budget.most_prompts)
+        corpus = load_corpus(data, config, Backbone.load(device="cpu"), cache)[0]
         with Progress() as progress:
             bar = progress.add_task("ablate", total=None)
             for done, total, name in ablate(data, corpus, out, budget, range(seeds), protocols, studies):
@@ -86,7 +84,10 @@ def evaluate_protocol(data: Path, weights: Path | None, cache: Path, protocol: s
     with complaints():
         protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
         checkpoint = checkpoints.load(weights)
-        corpus = _corpus(data, cache, Backbone.load(checkpoint.backbone))
+        config = TrainConfig(
+            sources=(data.name,), most_prompts=10**9, adapter=checkpoint.network.adapter.config
+        )
+        corpus = load_corpus(data, config, Backbone.load(checkpoint.backbone), cache)[0]
         seen = np.isin(fingerprints(corpus.source.texts), checkpoint.trained_on)
         if seen.any():
             typer.echo(
@@ -121,18 +122,8 @@ def _trials(data: Path, corpus: Corpus, protocol: str, seed: int, seen: NDArray[
 
 
 def _values(checkpoint: Checkpoint, corpus: Corpus, trials: Sequence[Trial]) -> dict[str, list[Valued]]:
-    network = checkpoint.network
-
-    def read(embeddings: torch.Tensor, labels: torch.Tensor) -> IclContext:
-        return read_calibrated(network.head, embeddings, labels)
-
-    found = {"v0": value_trials(network, corpus, trials, MAX_TOKENS, read)}
+    found = {"v0": value_trials(checkpoint.network, corpus, trials, MAX_TOKENS)}
     return found | {name: value_plainly(predictor, corpus, trials) for name, predictor in PLAIN.items()}
-
-
-def _corpus(folder: Path, cache: Path, backbone: Backbone, most_prompts: int = 10**9) -> Corpus:
-    config = TrainConfig(sources=(folder.name,), most_prompts=most_prompts)
-    return load_corpus(folder, config, backbone, cache)[0]
 
 
 def _names(given: str, every: str, known: tuple[Any, ...], option: str) -> list[Any]:

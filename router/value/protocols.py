@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from router.value.corpus import Source
     from router.value.episodes import Corpus
-    from router.value.heads.icl import IclContext
     from router.value.network import ValueNetwork
 
     Floats = NDArray[np.floating]
@@ -169,16 +168,15 @@ def value_trials(
     corpus: Corpus,
     trials: Sequence[Trial],
     max_tokens: int,
-    read: Callable[[torch.Tensor, torch.Tensor], IclContext] | None = None,
 ) -> list[Valued]:
-    """The network on every trial; `read` (embeddings (N, D), labels (N,)) instead of the head's own, if given."""
+    """The network on every trial."""
     rows = np.unique(np.concatenate([part for t in trials for part in (t.context, t.queries)]))
     embeddings = embed_corpus(network, corpus, rows, max_tokens)
     found = []
     for trial in trials:
         seen, asked = (embeddings[np.searchsorted(rows, part)] for part in (trial.context, trial.queries))
         labels = torch.from_numpy(corpus.source.scores[trial.context, trial.column])
-        context = read(seen, labels) if read else network.head.read(seen[None], labels[None])
+        context = network.head.read(seen, labels[None])
         values = torch.sigmoid(network.head.value(asked, context))[0].numpy()
         found.append(_valued(corpus.source, trial, values))
     return found

@@ -139,7 +139,13 @@ class TabpfnV0(FromPairs[TabpfnContext]):
             return np.zeros((0, self.dim), dtype=np.float32)
         return self.adapt(self.encode(texts), texts)
 
-    def _fit(self, embeddings: NDArray[np.floating], labels: NDArray[np.floating]) -> TabpfnContext:
+    def _fit(
+        self,
+        embeddings: NDArray[np.floating],
+        labels: NDArray[np.floating],
+        beside: TabpfnContext | None = None,
+    ) -> TabpfnContext:
+        del beside  # TabPFN reads one table
         return self._head.read(embeddings, labels)
 
     def value(self, embeddings: NDArray[np.floating], contexts: Sequence[Any]) -> NDArray[np.float32]:

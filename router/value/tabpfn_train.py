@@ -83,6 +83,7 @@ class AdapterTraining:
     def _forward(self, episode: Episode) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Logits, labels and mask (B, M) of the queries, for the policies whose context has both classes."""
         corpus, n = episode.corpus, episode.context
+        assert corpus.states is not None  # the adapter reads them
         states, seen = corpus.states.batch(episode.rows, self.config.max_tokens)
         pooled = torch.from_numpy(corpus.pooled[episode.rows]).to(self._device)
         features = self.adapter(states.to(self._device), seen.to(self._device), pooled)  # (N+M, D)

@@ -23,8 +23,10 @@ from router.value.adapter import AdapterConfig
 from router.value.backbone import MINILM, Backbone
 from router.value.corpus import fingerprints, read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
-from router.value.losses import ALPHA, LossName, loss_named
+from router.value.losses import ALPHA, LossName, fleet_ranking_loss, loss_named
 from router.value.network import ValueNetwork, head_config
+from router.value.pooled import pooled_states
+from router.value.tune import TuneConfig, tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,15 +57,20 @@ class TrainConfig:
     steps: int = 6000
     learning_rate: float = 1e-3
     warmup: int = 200
-    weight_decay: float = 0.02
+    scalars_faster: float = (
+        5.0  # the rate of penalties, sharpness, stacking and offsets, against the matrices'
+    )
+    weight_decay: float = 0.05
     clip: float = 1.0
     loss: LossName = "intra+ce"
     alpha: float = ALPHA
+    across: float = 0.3  # weight of the ranking across the models of a fleet
     head_from: str = ""  # a checkpoint whose head is where ours begins
     freeze_head: bool = False  # and stays
     average: float = 0.999  # decay of the averaged weights, which are the ones that ship
     max_tokens: int = 192
     backbone: str = MINILM
+    tune: TuneConfig = field(default_factory=lambda: TuneConfig(steps=0))
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     head: dict[str, int | float] = field(default_factory=dict)  # overrides of IclConfig
@@ -90,6 +97,12 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
 
     out.mkdir(parents=True, exist_ok=True)
     backbone = Backbone.load(config.backbone, device)
+    layers: dict[str, torch.Tensor] = {}
+    if config.tune.steps:
+        drawn = [load_source(root / name, config) for name in config.sources]
+        layers = tune(backbone, drawn, config.tune, out)
+        backbone = Backbone.load(config.backbone, device)
+        backbone.put_layers(layers)
     corpora = [load_corpus(root / name, config, backbone, cache) for name in config.sources]
     sampler = EpisodeSampler(corpora, config.episodes, config.seed)
     torch.manual_seed(config.seed)
@@ -119,7 +132,12 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
     path = out / "v0.safetensors"
     parts = [(corpus.source, part) for corpus, part in corpora]
     checkpoint = checkpoints.Checkpoint(
-        run.averaged(), config.backbone, backbone.version, provenance(config, parts), trained_on(parts)
+        run.averaged(),
+        config.backbone,
+        backbone.version,
+        provenance(config, parts),
+        trained_on(parts),
+        layers,
     )
     checkpoints.save(path, checkpoint, half=True)
     return path
@@ -143,8 +161,11 @@ def start_head(network: ValueNetwork, weights: Path | None, freeze: bool) -> Non
 def load_corpus(folder: Path, config: TrainConfig, backbone: Backbone, cache: Path) -> tuple[Corpus, Split]:
     """Read a source, encode it unless that was done before, and split it."""
     source, part = load_source(folder, config)
+    facts = structure.structure(source.texts)
+    if config.adapter.connector == "none":
+        return Corpus(source, None, pooled_states(source, folder, backbone, cache), facts), part
     states = token_states(source, backbone, cache)
-    return Corpus(source, states, _pooled(states), structure.structure(source.texts)), part
+    return Corpus(source, states, _pooled(states), facts), part
 
 
 def load_source(folder: Path, config: TrainConfig) -> tuple[Source, Split]:
@@ -154,17 +175,25 @@ def load_source(folder: Path, config: TrainConfig) -> tuple[Source, Split]:
     return source, split(source, config.held_prompts, config.held_models, config.seed)
 
 
+def embed_rows(
+    network: ValueNetwork, corpus: Corpus, rows: NDArray[np.intp], max_tokens: int, device: str
+) -> torch.Tensor:
+    """V0's embeddings (len(rows), D) of a corpus's prompts."""
+    pooled, facts = (torch.from_numpy(array[rows]).to(device) for array in (corpus.pooled, corpus.structure))
+    if corpus.states is None:
+        nothing = pooled.new_zeros(len(rows), 0, pooled.shape[1])
+        return network.embed(nothing, nothing[..., 0].bool(), pooled, facts)
+    states, mask = corpus.states.batch(rows, max_tokens)
+    return network.embed(states.to(device), mask.to(device), pooled, facts)
+
+
 def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: str) -> torch.Tensor:
     """Logits (B, M) of an episode's queries."""
     corpus, n = episode.corpus, episode.context
-    states, mask = corpus.states.batch(episode.rows, max_tokens)
-    pooled, facts = (
-        torch.from_numpy(array[episode.rows]).to(device) for array in (corpus.pooled, corpus.structure)
-    )
-    embeddings = network.embed(states.to(device), mask.to(device), pooled, facts)  # (N+M, D)
+    embeddings = embed_rows(network, corpus, episode.rows, max_tokens, device)  # (N+M, D)
     labels = torch.from_numpy(episode.labels).to(device)
-    seen = torch.from_numpy(episode.mask).to(device)
-    context = network.head.read(embeddings[:n], labels[:, :n], seen[:, :n])
+    seen = torch.from_numpy(episode.seen).to(device)
+    context = network.head.read(embeddings[:n], labels[:, :n], seen, together=episode.together)
     return network.head.value(embeddings[n:], context)
 
 
@@ -182,12 +211,13 @@ class _Run:
         self.network, self.config, self.step = network, config, 0
         self._file = out / "state.safetensors"
         self._loss = loss_named(config.loss, config.alpha)
-        decayed = [p for p in network.parameters() if p.dim() > 1 and p.requires_grad]
-        plain = [p for p in network.parameters() if p.dim() <= 1 and p.requires_grad]
+        named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        plain = [p for name, p in named if p.dim() <= 1 or "log_" in name]
+        decayed = [p for name, p in named if not (p.dim() <= 1 or "log_" in name)]
         self._optimiser = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
+                {"params": decayed, "weight_decay": config.weight_decay, "faster": 1.0},
+                {"params": plain, "weight_decay": 0.0, "faster": config.scalars_faster},
             ],
             lr=config.learning_rate,
             betas=(0.9, 0.98),
@@ -200,11 +230,13 @@ class _Run:
         torch.manual_seed(config.seed * 1_000_003 + self.step)
         self.network.train()
         for group in self._optimiser.param_groups:
-            group["lr"] = config.learning_rate * _schedule(self.step, config)
+            group["lr"] = config.learning_rate * group["faster"] * _schedule(self.step, config)
         logits = forward(self.network, episode, config.max_tokens, device)
         labels = torch.from_numpy(episode.labels[:, episode.context :]).to(device)
         mask = torch.from_numpy(episode.mask[:, episode.context :]).to(device)
         loss = self._loss(logits, labels, mask)
+        if episode.together and config.across:
+            loss = loss + config.across * fleet_ranking_loss(logits, labels, mask)
         self._optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)

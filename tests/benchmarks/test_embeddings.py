@@ -8,6 +8,7 @@ import torch
 from benchmarks import embeddings
 from benchmarks.outcomes import OutcomesError
 from router.value.backbone import MINILM_SHA256, TokenStates
+from router.value.pooled import CHECKED_ROWS
 from tests.benchmarks.outcomes import tiny_outcomes
 
 
@@ -78,7 +79,7 @@ def test_ready_embeddings_are_aligned_by_prompt(tmp_path):
     taken = outcomes.take(prompts=[30, 2, 7])
     found = embeddings.pooled(taken, backbone, tmp_path / "cache", folder=tmp_path, progress=False)
     np.testing.assert_allclose(found, vectors[[30, 2, 7]], atol=1e-3)
-    assert backbone.read <= embeddings.CHECKED_ROWS
+    assert backbone.read <= CHECKED_ROWS
 
 
 def test_ready_embeddings_of_something_else_are_refused(tmp_path):

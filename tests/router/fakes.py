@@ -32,8 +32,11 @@ class FakeScorer:
         self.gate.set()
         self.closed = False
 
-    async def fit(self, embeddings, labels):
+    async def fit(self, embeddings, labels, beside=None):
         return float(np.mean(labels)) if len(labels) else 0.5
+
+    async def fit_fleet(self, histories):
+        return [await self.fit(*history) for history in histories]
 
     async def embed(self, text):
         return (await self.score(text, ())).embedding

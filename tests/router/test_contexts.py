@@ -29,11 +29,16 @@ class FakeValues:
 
     def __init__(self) -> None:
         self.fitted: list[list[float]] = []
+        self.together = 0
         self.broken = False
         self.busy = False
         self.seconds = 0.0
 
-    async def fit(self, embeddings, labels):
+    async def fit_fleet(self, histories):
+        self.together += 1
+        return [await self.fit(*history) for history in histories]
+
+    async def fit(self, embeddings, labels, beside=None):
         self.busy = True
         await asyncio.sleep(self.seconds)
         self.busy = False
@@ -193,7 +198,47 @@ async def test_the_start_reads_no_more_rows_than_the_contexts_hold(engine, value
     np.testing.assert_allclose(contexts.current.capabilities["small"].history.scores, np.arange(40, 50) / 50)
 
 
-async def test_feedback_changes_only_its_models_context(engine, values, opened):
+@pytest.fixture
+def settled(monkeypatch):
+    """A fleet that outgrows its reading only when its models change."""
+    monkeypatch.setattr("router.contexts.OUTGROWN", 100)
+
+
+async def test_a_fleet_is_read_together_again_when_a_tenth_is_new_or_the_models_are_others(
+    engine, values, opened
+):
+    for number in range(20):
+        observe(engine, f"dec_{number}", number % 2)
+        observe(engine, f"dec_l{number}", 1.0, model="large")
+    contexts = await opened("small", "large")
+    assert (values.together, contexts.current.reading) == (1, 1)
+    values.fitted.clear()
+    for number in range(4):  # a tenth of forty rows is not outgrown yet
+        observe(engine, f"dec_n{number}", 1.0)
+        await contexts.refresh()
+    assert (values.together, len(values.fitted)) == (1, 4)
+    observe(engine, "dec_n4", 1.0)
+    await contexts.refresh()
+    assert (values.together, contexts.current.reading) == (2, 2)
+    contexts.follow(["small", "large", "new"])
+    await contexts.refresh()
+    assert (values.together, contexts.current.reading) == (3, 3)
+
+
+async def test_a_fleet_that_cannot_be_read_together_is_read_model_by_model(
+    engine, values, opened, monkeypatch
+):
+    async def fails(histories):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(values, "fit_fleet", fails)
+    observe(engine, "dec_1", 0.0)
+    observe(engine, "dec_2", 1.0, model="large")
+    contexts = await opened("small", "large")
+    assert read_by(contexts) == {"small": 0.0, "large": 1.0}
+
+
+async def test_feedback_changes_only_its_models_context(engine, values, opened, settled):
     observe(engine, "dec_1", 0.0)
     observe(engine, "dec_2", 0.0, model="large")
     contexts = await opened("small", "large")
@@ -369,12 +414,12 @@ async def test_weighted_contexts_are_fitted_once_for_callers_together_and_betas_
     first, *others = await asyncio.gather(*(priced.weighted(beta) for beta in (0.3, 0.31, 0.29, 0.3)))
     assert all(other is first for other in others)
     assert await priced.weighted(0.3) is first
-    assert len(values.fitted) == 2
+    assert len(values.fitted) == 3
     assert (await priced.weighted(0.35)).beta == 0.35
-    assert len(values.fitted) == 4
+    assert len(values.fitted) == 6
 
 
-async def test_a_new_version_is_weighted_anew_but_only_where_it_changed(engine, priced, values):
+async def test_a_new_version_is_weighted_anew_but_only_where_it_changed(engine, settled, priced, values):
     before = await priced.weighted(0.5)
     observe(engine, "dec_4", 0.0, cost_usd=1.0)
     await priced.refresh()

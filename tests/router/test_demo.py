@@ -40,8 +40,11 @@ class Neighbours:
 
     version, dim = "neighbours-1", 256
 
-    async def fit(self, embeddings: Any, labels: Any) -> Any:
+    async def fit(self, embeddings: Any, labels: Any, beside: Any = None) -> Any:
         return np.asarray(embeddings, np.float32), np.asarray(labels, np.float32)
+
+    async def fit_fleet(self, histories: Any) -> Any:
+        return [await self.fit(*history) for history in histories]
 
     def read(self, text: str) -> Any:
         counts = np.zeros(self.dim, np.float32)

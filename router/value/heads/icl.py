@@ -1,28 +1,33 @@
-"""The `icl` head: an in-context transformer that reads a capability context and values new prompts.
+"""The `icl` head: it reads capability contexts in closed form and values new prompts.
 
-One token per context row, real-valued labels, no positions: any order of the rows gives the same value. The
-rows attend to each other; a query attends to the rows and never the other way round, so that the rows' keys
-and values are computed once per context (`read`) and every later query costs one token (`value`).
+What a model scores on a prompt is taken apart: its level, what the prompt is to the whole fleet (the common part), and
+what it is to this model beside that (its own part). Both parts are foretold by plain in-context learners: ridge
+regressions in a learned space, at several penalties, and kernel averages over like prompts, broad and narrow. They are
+stacked by how well they foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient at
+inference; what training learns, across models and sources, is the space, the penalties, how sharp likeness is, how far
+to trust a short context, and a difficulty that every model is thought to meet before anything is known of it.
 
-Beside attention, each context makes three closed-form guesses: a ridge regression in a learned space, and two
-kernel averages over like prompts, one broad and one narrow. They are stacked by how well each foretells the rows
-when these are left out. Rows see their left-out guesses and queries their guesses: the transformer starts from
-what the best plain predictor of this context would say, and learns what is missing in it.
+The common part completes the matrix of prompts and models in context, at rank one: a model with few outcomes borrows
+what the fleet's say of a prompt's difficulty, and where models are compared its noise does not enter, for it is the
+same for all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from router.value.heads.closed_form import evidence, fit_linear, kernel_averages, moved, soft_clamp
 
-BLOCK = 2048  # queries whose likeness to a context's rows is held in memory together
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEVEL_ROWS = 2.0  # of the fleet's mean outcome that a model's level begins with
+SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 
 
 @dataclass(frozen=True)
@@ -30,294 +35,340 @@ class IclConfig:
     """Shape of the head; `input_width` is the embedding's."""
 
     input_width: int
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    kv_heads: int = 2
-    ridge_width: int = 256
     pooled: tuple[int, int] = (0, 0)  # where the backbone's pooled state lies in the embedding
-    axes: int = 64  # the kernels see it along this many
-    sharpness: tuple[float, ...] = (4.0, 12.0)  # of the kernels, at the start
     hidden: int = 256
-    dropout: float = 0.0
+    ridge_width: int = 128
+    penalties: tuple[float, ...] = (1.0, 8.0)  # of the ridges, at the start, in units of `ridge_width`
+    axes: int = 64  # the kernels see the pooled state along this many
+    sharpness: tuple[float, ...] = (4.0, 12.0)  # of the kernels, at the start
+    dropout: float = 0.1
+
+    @property
+    def learners(self) -> int:
+        """In-context learners of one part."""
+        return len(self.penalties) + len(self.sharpness)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N prompts as the head sees them."""
+
+    features: torch.Tensor  # (N, R)
+    places: torch.Tensor  # (N, A), unit vectors
+    difficulty: torch.Tensor  # (N,), learned
+
+
+@dataclass(frozen=True)
+class Part:
+    """A fitted part of B contexts: what foretells it on a new prompt."""
+
+    linear: torch.Tensor  # (B, R+1): the stacked ridges and their offset
+    blend: torch.Tensor  # (B, K): weights of the kernel averages
+    places: torch.Tensor  # (N, A), or (B, N, A)
+    targets: torch.Tensor  # (B, N), times the row's weight
+    weights: torch.Tensor  # (B, N), 0 where there is no row
+
+
+@dataclass(frozen=True)
+class Common:
+    """What a fleet's outcomes say of prompts, whoever answers. One is shared by all contexts read with it."""
+
+    part: Part  # B = 1
+    slope: torch.Tensor  # (), of the learned difficulty
+    level: torch.Tensor  # (), the fleet's mean outcome
+    shift: torch.Tensor  # (G+1,): where the stacking of own parts begins, against the learned start
+    known: torch.Tensor  # (N,): the common part at its own rows, their outcomes known
+    foretold: torch.Tensor  # (N,): the same, foretold from the other rows
 
 
 @dataclass(frozen=True)
 class IclContext:
-    """What is kept of B contexts of up to N rows: nothing of it depends on the query."""
+    """What is kept of B contexts: nothing of it depends on the query."""
 
-    keys: list[torch.Tensor]  # per layer (B, kv_heads, 1+N, width/heads); row 0 is the empty context's
-    values: list[torch.Tensor]  # likewise
-    mask: torch.Tensor  # (B, 1+N), True on rows that exist
-    # (B, 5+G): centre, spread, log count, logit of the shrunk mean, skill of each guess and of their stack
-    summary: torch.Tensor
-    ridge: torch.Tensor  # (B, R+1): weights and offset of the linear fit
-    places: torch.Tensor  # (B, N, A): where each row lies for the kernels, unit vectors
-    labels: torch.Tensor  # (B, N): centred, 0 where there is no row
-    blend: torch.Tensor  # (B, G): how the guesses are stacked
-    calibration: torch.Tensor  # (B, 2): slope and offset of the logits
+    common: Common
+    own: Part
+    share: torch.Tensor  # (B,): how much of the common part the model shows
+    level: torch.Tensor  # (B,)
+    foretold: torch.Tensor  # (B, N): each row's value when it is left out
 
     @property
     def batch(self) -> int:
-        return self.mask.shape[0]
+        return self.level.shape[0]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Own parts of B contexts whose learners are fitted but not stacked yet."""
+
+    rows: Rows
+    target: torch.Tensor  # (B, N)
+    weights: torch.Tensor  # (B, N)
+    level: torch.Tensor  # (B,)
+    left_out: torch.Tensor  # (B, N, G+1)
+    ridges: torch.Tensor  # (B, Gr, R+1)
 
 
 class IclHead(nn.Module):
-    """Embeddings (B, N, D) with labels (B, N) to a context; context and queries (B, M, D) to logits (B, M)."""
+    """Embeddings (N, D) with labels (B, N) to contexts; contexts and queries (M, D) to logits (B, M)."""
 
     axes: torch.Tensor
 
     def __init__(self, config: IclConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
+        seen = config.hidden + config.input_width
         self.widen = nn.Sequential(
             nn.Linear(config.input_width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)
         )
-        self.narrow = nn.Linear(config.hidden, width)
-        self.ridge_features = nn.Linear(config.hidden + config.input_width, config.ridge_width)
-        self.log_penalty = nn.Parameter(torch.tensor(float(config.ridge_width)).log())
-        self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
+        self.features = nn.Linear(seen, config.ridge_width)
+        self.difficulty = nn.Linear(seen, 1)
+        nn.init.zeros_(self.difficulty.weight)
+        nn.init.zeros_(self.difficulty.bias)
         width_pooled = config.pooled[1] - config.pooled[0]
         axes = torch.linalg.qr(torch.randn(max(width_pooled, config.axes), config.axes))[0][:width_pooled]
         self.register_buffer("axes", axes)  # (H, A); training puts the prompts' principal axes here
-        guesses = 1 + len(config.sharpness)
-        # centred label, label, left-out guesses, their stack
-        self.embed_label = nn.Linear(2 + guesses + 1, width)
-        self.embed_query = nn.Linear(guesses + 1, width)
-        self.embed_summary = nn.Linear(4 + guesses + 1, width)
-        self.empty = nn.Parameter(torch.randn(width) * 0.02)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, 1)
-        self.base_weight = nn.Parameter(torch.ones(()))
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        penalties = torch.tensor(config.penalties) * config.ridge_width
+        self.log_penalty = nn.Parameter(penalties.log().repeat(2, 1))  # (2, Gr): common, own
+        self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
+        # how the learners are stacked before a context speaks (G+1,): ridges, kernels, difficulty or common part
+        ridges = [0.8 / len(config.penalties)] * len(config.penalties)
+        kernels = [0.0] * len(config.sharpness)
+        self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.5]))
+        self.start_own = nn.Parameter(torch.tensor([*ridges, *kernels, -0.2]))
+        self.log_doubt = nn.Parameter(
+            torch.tensor([3.0, 3.0, 4.0])
+        )  # common, own of a fleet, own of one model
+        self.log_rivals = nn.Parameter(torch.tensor(1.0))  # outcomes that weigh as much as what is foretold
+        self.base = nn.Parameter(torch.tensor([1.0, 0.0]))  # slope and offset of all logits
+
+    def look(self, embeddings: torch.Tensor) -> Rows:
+        """Prompts (N, D) as the in-context learners see them."""
+        seen = torch.cat([self.widen(embeddings), embeddings], dim=-1)
+        places = F.normalize(embeddings[:, slice(*self.config.pooled)] @ self.axes, dim=-1)
+        return Rows(self.features(seen), places, self.difficulty(seen).squeeze(-1))
 
     def read(
-        self, embeddings: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None = None
+        self,
+        embeddings: torch.Tensor,  # (N, D)
+        labels: torch.Tensor,  # (B, N) in [0, 1]
+        mask: torch.Tensor | None = None,  # (B, N), True on rows that exist
+        *,
+        together: bool = False,
+        common: Common | None = None,
     ) -> IclContext:
         """
-        Read B contexts: embeddings (B, N, D), or (N, D) shared by all, labels (B, N) in [0, 1], mask (B, N) of
-        rows that exist.
+        Read B contexts on the same prompts: `together` as a fleet; or each by itself, beside the common part of a
+        fleet that was read before, if there is one.
         """
-        if mask is None:
-            mask = torch.ones_like(labels, dtype=torch.bool)
-        weights = mask.to(embeddings.dtype)
-        summary = _summarise(labels, weights)
-        x, features = self._represent(embeddings, len(labels))
-        centre, spread = summary[:, :1], summary[:, 1:2]
-        centred = (labels - centre) * weights
-        ridge, fitted = fit_linear(features, centred, weights, self.log_penalty.exp())
-        places = self._places(embeddings)
-        nearby = self._kernels(places, places, centred, weights, skip=0)  # (B, N, K)
-        left_out = torch.cat([fitted.unsqueeze(-1), nearby], dim=-1)  # (B, N, G)
-        blend = _stack_guesses(left_out, centred, weights, spread)
-        left_out = torch.cat([left_out, left_out @ blend.unsqueeze(-1)], dim=-1)
-        summary = torch.cat([summary, _skill(left_out, centred, weights)], dim=-1)
-        seen = torch.stack([centred / spread, labels - 0.5], dim=-1)
-        seen = torch.cat([seen, left_out / spread.unsqueeze(-1)], dim=-1) * weights.unsqueeze(-1)
-        rows = x + self.embed_label(seen) + self.embed_summary(summary).unsqueeze(1)
-        empty = self.empty + self.embed_summary(summary)
-        rows = torch.cat([empty.unsqueeze(1), rows], dim=1)  # (B, 1+N, W)
-        mask = F.pad(mask, (1, 0), value=True)
-        keys, values = [], []
-        for number, block in enumerate(self._layers(), start=1):
-            k, v = block.keys_values(rows)
-            keys.append(k)
-            values.append(v)
-            if number < len(self.blocks):  # nobody reads the rows after the last layer
-                rows = block(rows, k, v, mask, summary[:, 2])
-        places = places.expand(len(labels), -1, -1)
-        neutral = torch.tensor([1.0, 0.0], device=labels.device, dtype=blend.dtype).expand(len(labels), 2)
-        return IclContext(keys, values, mask, summary, ridge, places, centred, blend, neutral)
+        rows = self.look(embeddings)
+        weights = torch.ones_like(labels) if mask is None else mask.to(labels.dtype)
+        labels = labels * weights
+        if together:
+            common = self.read_common(rows, labels, weights)
+            begun = self._begin(rows, labels, weights, common, (common.known, common.foretold))
+            common = self.pool([begun], common)
+        else:
+            common = common or self.nothing(rows)
+            begun = self._begin(rows, labels, weights, common, self.recall(rows, common))
+        return self._finish(begun, common)
+
+    def read_fleet(
+        self,
+        table: torch.Tensor,
+        labels: torch.Tensor,
+        mask: torch.Tensor,
+        groups: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    ) -> list[IclContext]:
+        """
+        Read a fleet whose models need not share their prompts. The common part is read from `table` (P, D) with the
+        models' labels and mask (M, P); each group of models with rows of its own is embeddings (N, D), labels (B, N).
+        """
+        common = self.read_common(self.look(table), labels * mask, mask.to(labels.dtype))
+        begun = []
+        for embeddings, outcomes in groups:
+            rows = self.look(embeddings)
+            begun.append(
+                self._begin(rows, outcomes, torch.ones_like(outcomes), common, self.recall(rows, common))
+            )
+        common = self.pool(begun, common)
+        return [self._finish(each, common) for each in begun]
+
+    def read_common(self, rows: Rows, labels: torch.Tensor, weights: torch.Tensor) -> Common:
+        """The common part of a fleet's outcomes (B, N), 0 where the weights are."""
+        level = (labels.sum() + 1) / (weights.sum() + 2)
+        centred = (labels - _levels(labels, weights, level).unsqueeze(1)) * weights
+        counts = weights.sum(0)  # (N,)
+        mean = (centred.sum(0) / counts.clamp(min=1)).unsqueeze(0)
+        rivals = self.log_rivals.exp()
+        trust = (counts / (counts + rivals)).unsqueeze(0)  # (1, N)
+        left_out, ridges = self._learn(rows, mean, trust, 0)
+        left_out = torch.cat([left_out, rows.difficulty[None, :, None]], dim=-1)  # (1, N, G+1)
+        start = self.start_common[None]
+        blend = start + moved(*evidence(left_out, mean, trust, start), self.log_doubt[0].exp())
+        foretold = (left_out @ blend.unsqueeze(-1)).squeeze(-1)[0]
+        known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
+        part = self._part(ridges, blend, rows, mean * trust, trust)
+        return Common(part, blend[0, -1], level, torch.zeros_like(self.start_own), known, foretold)
+
+    def nothing(self, rows: Rows) -> Common:
+        """The common part where there is no fleet: the learned difficulty alone."""
+        empty = rows.features.new_zeros
+        none = Part(
+            empty(1, self.config.ridge_width + 1),
+            empty(1, len(self.config.sharpness)),
+            rows.places[:0],
+            empty(1, 0),
+            empty(1, 0),
+        )
+        return Common(
+            none, self.start_common[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
+        )
+
+    def recall(self, rows: Rows, common: Common) -> tuple[torch.Tensor, torch.Tensor]:
+        """The common part (N,) at prompts: as it is known where the fleet answered them, and as it is foretold."""
+        guessed = self.value_common(rows, common)
+        if not len(common.known) or not len(guessed):
+            return guessed, guessed
+        likeness, nearest = (rows.places @ common.part.places.T).max(dim=1)
+        same = likeness > SAME
+        return (
+            torch.where(same, common.known[nearest], guessed),
+            torch.where(same, common.foretold[nearest], guessed),
+        )
+
+    def pool(self, fleet: Sequence[_Begun], common: Common) -> Common:
+        """The same common part, with what all models together say of the stacking of their own parts."""
+        told = [evidence(each.left_out, each.target, each.weights, self.start_own[None]) for each in fleet]
+        gram, pull = (torch.cat([pair[i] for pair in told]).sum(0) for i in (0, 1))
+        return replace(common, shift=moved(gram, pull, self.log_doubt[1].exp()))
 
     def value(self, embeddings: torch.Tensor, context: IclContext) -> torch.Tensor:
-        """Logits (B, M) of queries (B, M, D), or of the same queries (M, D) against every context."""
-        x, features = self._represent(embeddings, context.batch)
-        weights, offset = context.ridge[:, :-1], context.ridge[:, -1:]
-        fitted = (features @ weights.unsqueeze(-1)).squeeze(-1) + offset  # (B, M), centred on the mean label
-        rows = context.mask[:, 1:].to(embeddings.dtype)
-        nearby = self._kernels(self._places(embeddings), context.places, context.labels, rows)
-        guesses = torch.cat([fitted.unsqueeze(-1), nearby], dim=-1)  # (B, M, G)
-        stacked = guesses @ context.blend.unsqueeze(-1)  # (B, M, 1)
-        centre, spread = context.summary[:, :1], context.summary[:, 1, None, None]
-        tokens = x + self.embed_query(torch.cat([guesses, stacked], dim=-1) / spread)
-        tokens = tokens + self.embed_summary(context.summary).unsqueeze(1)
-        for block, keys, values in zip(self._layers(), context.keys, context.values, strict=True):
-            tokens = block(tokens, keys, values, context.mask, context.summary[:, 2])
-        correction = self.out(self.norm(tokens)).squeeze(-1)
-        start = torch.logit((centre + stacked.squeeze(-1)).clamp(0.02, 0.98))
-        slope, offset = context.calibration[:, :1], context.calibration[:, 1:]
-        return slope * (self.base_weight * start + correction) + offset
+        """Logits (B, M) of queries (M, D) against every context."""
+        rows = self.look(embeddings)
+        common = context.share.unsqueeze(1) * self.value_common(rows, context.common)
+        return self.logits(context.level.unsqueeze(1) + common + self._foretell(rows, context.own))
 
-    def _places(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Unit vectors (B, N, A); B = 1 where the prompts are shared."""
-        places = F.normalize(embeddings[..., slice(*self.config.pooled)] @ self.axes, dim=-1)
-        return places if places.dim() == 3 else places.unsqueeze(0)
+    def logits(self, values: torch.Tensor) -> torch.Tensor:
+        """Values, which closed forms may put beyond [0, 1], to logits."""
+        return self.base[0] * torch.logit(soft_clamp(values)) + self.base[1]
 
-    def _kernels(
+    def value_common(self, rows: Rows, common: Common) -> torch.Tensor:
+        """The common part (N,), foretold."""
+        return self._foretell(rows, common.part)[0] + common.slope * rows.difficulty
+
+    def _begin(
         self,
-        queries: torch.Tensor,  # (1 or B, M, A)
-        places: torch.Tensor,  # (1 or B, N, A)
-        centred: torch.Tensor,  # (B, N)
-        weights: torch.Tensor,  # (B, N)
-        skip: int | None = None,  # query i does not see row skip + i
-    ) -> torch.Tensor:
-        """Kernel averages (B, M, K) of the centred labels, 0 where there are no rows."""
-        if queries.shape[1] > BLOCK:  # a long context meets itself, or many queries, a block at a time
-            return torch.cat(
-                [
-                    self._kernels(block, places, centred, weights, None if skip is None else skip + start)
-                    for start, block in zip(
-                        range(0, queries.shape[1], BLOCK), queries.split(BLOCK, dim=1), strict=True
-                    )
-                ],
-                dim=1,
-            )
-        likeness = (queries @ places.transpose(1, 2)).unsqueeze(1) - 1  # (1 or B, 1, M, N), at most 0
-        kernel = torch.exp(likeness * self.log_sharpness.exp()[:, None, None])  # (1 or B, K, M, N)
-        if skip is not None:
-            rows = torch.arange(places.shape[1], device=kernel.device)
-            kernel = kernel * (rows != skip + rows[: kernel.shape[2], None])
-        if len(kernel) == 1:  # all contexts share the prompts: one product
-            sums = kernel[0] @ torch.cat([centred, weights]).T  # (K, M, 2B)
-            above, below = sums.permute(2, 1, 0).chunk(2)  # (B, M, K) each
-        else:
-            sums = kernel @ torch.stack([centred, weights], dim=-1).unsqueeze(1)  # (B, K, M, 2)
-            above, below = sums.transpose(1, 2).unbind(-1)
-        return above / (below + 1e-12)
+        rows: Rows,
+        labels: torch.Tensor,
+        weights: torch.Tensor,
+        common: Common,
+        recalled: tuple[torch.Tensor, torch.Tensor],
+    ) -> _Begun:
+        known, foretold = recalled
+        level = _levels(labels, weights, common.level)
+        target = (labels - level.unsqueeze(1) - known) * weights
+        left_out, ridges = self._learn(rows, target, weights, 1)
+        left_out = torch.cat([left_out, foretold.expand_as(target).unsqueeze(-1)], dim=-1)
+        return _Begun(rows, target, weights, level, left_out, ridges)
 
-    def _layers(self) -> Iterable[Block]:
-        return cast("Iterable[Block]", self.blocks)
+    def _finish(self, begun: _Begun, common: Common) -> IclContext:
+        start = (self.start_own + common.shift)[None]
+        told = evidence(begun.left_out, begun.target, begun.weights, start)
+        blend = start + moved(*told, self.log_doubt[2].exp())
+        own = (begun.left_out @ blend.unsqueeze(-1)).squeeze(-1)
+        part = self._part(begun.ridges, blend, begun.rows, begun.target, begun.weights)
+        foretold = begun.level.unsqueeze(1) + begun.left_out[..., -1] + own
+        return IclContext(common, part, 1 + blend[:, -1], begun.level, foretold)
 
-    def _represent(self, embeddings: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (B, N, W) and features of the linear fit (B, N, R); shared prompts are computed once."""
-        hidden = self.widen(embeddings)
-        x, features = self.narrow(hidden), self.ridge_features(torch.cat([hidden, embeddings], dim=-1))
-        if embeddings.dim() == 2:
-            return x.expand(batch, -1, -1), features.expand(batch, -1, -1)
-        return x, features
+    def _part(
+        self,
+        ridges: torch.Tensor,
+        blend: torch.Tensor,
+        rows: Rows,
+        targets: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> Part:
+        count = len(self.config.penalties)
+        linear = (ridges * blend[:, :count, None]).sum(1)
+        return Part(linear, blend[:, count:-1], rows.places, targets, weights)
 
-
-class Block(nn.Module):
-    """Attention to the context's rows, then a two-layer network; both residual, pre-norm."""
-
-    def __init__(self, config: IclConfig) -> None:
-        super().__init__()
-        width, size = config.width, config.width // config.heads
-        self.heads, self.kv_heads = config.heads, config.kv_heads
-        self.norm = nn.LayerNorm(width)
-        self.to_query = nn.Linear(width, width, bias=False)
-        self.to_keys_values = nn.Linear(width, 2 * config.kv_heads * size, bias=False)
-        self.norm_query = nn.RMSNorm(size)
-        self.norm_key = nn.RMSNorm(size)
-        # sharper attention over longer contexts: scale = a + b·log N, per head
-        self.sharpness = nn.Parameter(torch.tensor([[1.0, 0.2]]).repeat(config.heads, 1))
-        self.project = nn.Linear(width, width, bias=False)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+    def _foretell(self, rows: Rows, part: Part) -> torch.Tensor:
+        fitted = part.linear[:, :-1] @ rows.features.T + part.linear[:, -1:]  # (B, M)
+        if part.targets.shape[1] == 0:
+            return fitted
+        nearby = kernel_averages(
+            rows.places, part.places, part.targets, part.weights, self.log_sharpness.exp()
         )
-        nn.init.zeros_(self.project.weight)
+        return fitted + (nearby @ part.blend.unsqueeze(-1)).squeeze(-1)
 
-    def keys_values(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values (B, kv_heads, N, size) of rows (B, N, W)."""
-        both = self.to_keys_values(self.norm(rows)).unflatten(-1, (2, self.kv_heads, -1))
-        keys, values = both.permute(2, 0, 3, 1, 4)
-        return self.norm_key(keys), values
-
-    def forward(
-        self,
-        tokens: torch.Tensor,  # (B, M, W)
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        mask: torch.Tensor,  # (B, N)
-        log_count: torch.Tensor,  # (B,)
-    ) -> torch.Tensor:
-        query = self.to_query(self.norm(tokens)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        scale = self.sharpness[:, 0] + self.sharpness[:, 1] * log_count.unsqueeze(-1)  # (B, heads)
-        query = self.norm_query(query) * scale[:, :, None, None]
-        # the heads that share keys become rows of one product: (B, kv_heads, group·M, size)
-        batch, _, many, size = query.shape
-        query = query.reshape(batch, self.kv_heads, -1, size)
-        answer = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask[:, None, None, :])
-        answer = answer.reshape(batch, self.heads, many, size).transpose(1, 2).flatten(2)
-        tokens = tokens + self.project(answer)
-        return tokens + self.mlp(tokens)
+    def _learn(
+        self, rows: Rows, target: torch.Tensor, weights: torch.Tensor, which: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, R+1)."""
+        fits = [fit_linear(rows.features, target, weights, p) for p in self.log_penalty[which].exp()]
+        nearby = kernel_averages(
+            rows.places, rows.places, target * weights, weights, self.log_sharpness.exp(), skip=0
+        )
+        left_out = torch.cat([torch.stack([fit[1] for fit in fits], dim=-1), nearby], dim=-1)
+        return left_out, torch.stack([fit[0] for fit in fits], dim=1)
 
 
-def _summarise(labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Centre, spread, log count and logit of the mean, shrunk towards one half as by two rows: (B, 4)."""
-    count = weights.sum(1)
-    mean = ((labels * weights).sum(1) + 1) / (count + 2)
-    variance = (((labels - mean.unsqueeze(1)) ** 2 * weights).sum(1) + 0.5) / (count + 2)
-    return torch.stack([mean, variance.sqrt().clamp(min=0.05), torch.log1p(count), torch.logit(mean)], dim=-1)
-
-
-def fit_linear(
-    features: torch.Tensor,  # (B, N, R)
-    centred: torch.Tensor,  # (B, N), labels less their centre, 0 where there is no row
-    weights: torch.Tensor,  # (B, N), 1 on rows that exist
-    penalty: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Closed-form ridge: weights and offset (B, R+1), and leave-one-out predictions (B, N; PRESS)."""
-    count = weights.sum(1, keepdim=True).clamp(min=1)
-    middle = (features * weights.unsqueeze(-1)).sum(1) / count  # (B, R)
-    x = (features - middle.unsqueeze(1)) * weights.unsqueeze(-1)
-    identity = torch.eye(x.shape[-1], device=x.device, dtype=x.dtype)
-    factor = torch.linalg.cholesky(x.transpose(1, 2) @ x + penalty * identity)
-    # root of the inverse: rootᵀ · root = (xᵀx + λ)⁻¹
-    root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
-    solution = (root.transpose(1, 2) @ (root @ (x.transpose(1, 2) @ centred.unsqueeze(-1)))).squeeze(-1)
-    leverage = (x @ root.transpose(1, 2)).square().sum(-1).clamp(max=0.99)  # (B, N)
-    fitted = (x @ solution.unsqueeze(-1)).squeeze(-1)
-    left_out = (fitted - leverage * centred) / (1 - leverage) * weights
-    offset = -(middle * solution).sum(-1, keepdim=True)
-    return torch.cat([solution, offset], dim=-1), left_out
-
-
-def _stack_guesses(
-    left_out: torch.Tensor,  # (B, N, G)
-    centred: torch.Tensor,  # (B, N)
-    weights: torch.Tensor,  # (B, N)
-    spread: torch.Tensor,  # (B, 1)
-) -> torch.Tensor:
-    """Least squares of the labels on the left-out guesses, drawn to their plain average: (B, G)."""
-    guesses = left_out * weights.unsqueeze(-1)
-    size = guesses.shape[-1]
-    start = torch.full((size,), 1 / size, device=guesses.device, dtype=guesses.dtype)
-    identity = torch.eye(size, device=guesses.device, dtype=guesses.dtype)
-    gram = guesses.transpose(1, 2) @ guesses + spread.unsqueeze(-1) ** 2 * identity
-    missing = guesses.transpose(1, 2) @ (centred - guesses @ start).unsqueeze(-1)
-    return start + torch.linalg.solve(gram, missing).squeeze(-1)
-
-
-def _skill(left_out: torch.Tensor, centred: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Share of the labels' variance that each left-out guess (B, N, G) explains, in [-1, 1]: (B, G)."""
-    count = weights.sum(1, keepdim=True).clamp(min=1)
-    variance = (centred**2).sum(1, keepdim=True) / count
-    missed = (((left_out - centred.unsqueeze(-1)) * weights.unsqueeze(-1)) ** 2).sum(1) / count
-    return (1 - (missed + 1e-3) / (variance + 1e-3)).clamp(-1, 1)  # 0 without rows
+def _levels(labels: torch.Tensor, weights: torch.Tensor, fleet: torch.Tensor) -> torch.Tensor:
+    """Mean outcome (B,) of each model, drawn to the fleet's."""
+    return (labels.sum(1) + LEVEL_ROWS * fleet) / (weights.sum(1) + LEVEL_ROWS)
 
 
 def stack(contexts: Sequence[IclContext]) -> IclContext:
-    """Contexts of different lengths as one batch, padded with rows that nobody reads."""
-    longest = max(context.mask.shape[1] for context in contexts)
+    """Contexts beside one common part as one batch; prompts that all share stay shared, others are padded."""
+    places = [context.own.places for context in contexts]
+    if all(each is places[0] for each in places):
+        together, longest = places[0], None
+    else:
+        longest = max(each.shape[-2] for each in places)
+        together = torch.cat(
+            [
+                F.pad(each, (0, 0, 0, longest - each.shape[-2])).expand(context.batch, -1, -1)
+                for each, context in zip(places, contexts, strict=True)
+            ]
+        )
 
-    def lengthen(rows: torch.Tensor, to: int = longest) -> torch.Tensor:  # (…, rows, size)
-        return F.pad(rows, (0, 0, 0, to - rows.shape[-2]))
+    def beside(rows: list[torch.Tensor]) -> torch.Tensor:  # (B, N) each
+        return torch.cat(rows if longest is None else [F.pad(r, (0, longest - r.shape[1])) for r in rows])
 
-    layers = range(len(contexts[0].keys))
-    return IclContext(
-        keys=[torch.cat([lengthen(context.keys[i]) for context in contexts]) for i in layers],
-        values=[torch.cat([lengthen(context.values[i]) for context in contexts]) for i in layers],
-        mask=torch.cat([F.pad(context.mask, (0, longest - context.mask.shape[1])) for context in contexts]),
-        summary=torch.cat([context.summary for context in contexts]),
-        ridge=torch.cat([context.ridge for context in contexts]),
-        blend=torch.cat([context.blend for context in contexts]),
-        calibration=torch.cat([context.calibration for context in contexts]),
-        places=torch.cat([lengthen(context.places, longest - 1) for context in contexts]),
-        labels=torch.cat(
-            [F.pad(context.labels, (0, longest - context.mask.shape[1])) for context in contexts]
-        ),
+    own = Part(
+        linear=torch.cat([context.own.linear for context in contexts]),
+        blend=torch.cat([context.own.blend for context in contexts]),
+        places=together,
+        targets=beside([context.own.targets for context in contexts]),
+        weights=beside([context.own.weights for context in contexts]),
     )
+    return IclContext(
+        common=contexts[0].common,
+        own=own,
+        share=torch.cat([context.share for context in contexts]),
+        level=torch.cat([context.level for context in contexts]),
+        foretold=beside([context.foretold for context in contexts]),
+    )
+
+
+def split(contexts: IclContext) -> list[IclContext]:
+    """A batch as contexts of one each, their prompts still shared."""
+    own = contexts.own
+
+    def one(rows: torch.Tensor, i: int) -> torch.Tensor:
+        return rows[i : i + 1]
+
+    return [
+        IclContext(
+            contexts.common,
+            Part(
+                one(own.linear, i),
+                one(own.blend, i),
+                own.places if own.places.dim() == 2 else one(own.places, i),
+                one(own.targets, i),
+                one(own.weights, i),
+            ),
+            *(one(getattr(contexts, name), i) for name in ("share", "level", "foretold")),
+        )
+        for i in range(contexts.batch)
+    ]

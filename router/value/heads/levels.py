@@ -63,6 +63,8 @@ def _levels(labels: NDArray[np.float32], most: int) -> tuple[list[float], list[f
     else:
         ordered = np.sort(labels)
         starts = np.unique([part[0] for part in np.array_split(ordered, most)])
+        if len(starts) < 2:  # nearly all are at the lowest: the few above are one level
+            starts = distinct[:2]
     places = np.searchsorted(starts, labels, side="right") - 1
     means = [float(labels[places == k].mean(dtype=np.float64)) for k in range(len(starts))]
     return [float(start) for start in starts], means

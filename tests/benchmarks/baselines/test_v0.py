@@ -33,9 +33,9 @@ class TestV0Router(V0Contract):
             assert history.scores[0] == seen_world.train.scores[row, column]
 
     def test_values_are_those_of_v0(self, fitted, seen_world, value_model):
-        history = fitted._histories[2]
-        context = value_model.fit_context(history.embeddings, history.scores)
-        expected = value_model.value(seen_world.test.value_embeddings, [context])[:, 0]
+        pairs = [(history.embeddings, history.scores) for history in fitted._histories]
+        contexts = value_model.fit_fleet(pairs)
+        expected = value_model.value(seen_world.test.value_embeddings, contexts)[:, 2]
         found = fitted.predict(seen_world.test.queries).success[:, 2]
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -55,10 +55,12 @@ class TestV0Weighted(V0Contract):
     def test_it_chooses_by_the_value_of_cost_weighted_labels(self, fitted, seen_world, value_model):
         scale = cost_scale(seen_world.train)
         prediction = fitted.predict(seen_world.test.queries)
-        history = fitted._histories[1]
-        spent = np.minimum(1, history.costs / scale)
-        context = value_model.fit_context(history.embeddings, 0.4 * history.scores + 0.6 * (1 - spent))
-        expected = value_model.value(seen_world.test.value_embeddings, [context])[:, 0]
+        pairs = [
+            (each.embeddings, 0.4 * each.scores + 0.6 * (1 - np.minimum(1, each.costs / scale)))
+            for each in fitted._histories
+        ]
+        contexts = value_model.fit_fleet(pairs)
+        expected = value_model.value(seen_world.test.value_embeddings, contexts)[:, 1]
         np.testing.assert_allclose(prediction.of(0.4, scale)[:, 1], expected, atol=1e-4)
         chosen = fitted.route(prediction, 0.4, scale)
         np.testing.assert_array_equal(chosen, prediction.of(0.4, scale).argmax(axis=1))

@@ -21,13 +21,13 @@ class SlowScorer(FakeScorer):
         super().__init__()
         self.loaded = asyncio.Event()
 
-    async def fit(self, embeddings, labels):
+    async def fit(self, embeddings, labels, beside=None):
         await self.loaded.wait()
         return await super().fit(embeddings, labels)
 
 
 class BrokenScorer(FakeScorer):
-    async def fit(self, embeddings, labels):
+    async def fit(self, embeddings, labels, beside=None):
         raise RuntimeError("weights are missing")
 
 

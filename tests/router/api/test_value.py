@@ -183,7 +183,7 @@ class SlowModel:
         self.threads.add(threading.current_thread().name)
         return np.array([[len(text), 1] for text in texts], np.float32)
 
-    def fit_context(self, embeddings, labels):
+    def fit_context(self, embeddings, labels, beside=None):
         self.fits.append(len(labels))
         return float(labels.mean()) if len(labels) else 0.5
 

@@ -35,7 +35,7 @@ class CountingModel:
             else np.zeros((len(embeddings), 0))
         )
 
-    def fit_context(self, embeddings, labels):
+    def fit_context(self, embeddings, labels, beside=None):
         return float(labels.mean())
 
 

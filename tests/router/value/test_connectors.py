@@ -5,13 +5,14 @@ from typing import get_args
 import pytest
 import torch
 
+from router.value import structure
 from router.value.adapter import AdapterConfig, ConnectorName
 from router.value.checkpoint import Checkpoint, load, save
 from router.value.connectors import CONNECTORS, connect
 from router.value.network import ValueNetwork, head_config
 
-EVERY = sorted(CONNECTORS)
-HEAD = {"width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "ridge_width": 4, "hidden": 16, "axes": 4}
+EVERY = sorted(set(CONNECTORS) - {"none"})
+HEAD = {"ridge_width": 4, "hidden": 16, "axes": 4}
 
 
 def config(name, **fields):
@@ -66,7 +67,7 @@ def test_the_pyramid_shares_its_queries_out_and_refuses_too_few():
 
 
 def test_a_connector_that_there_is_not_is_named():
-    with pytest.raises(ValueError, match="'pyramid' is none of last_token"):
+    with pytest.raises(ValueError, match="'pyramid' is none of none, last_token"):
         connect(AdapterConfig(connector="pyramid"))
 
 
@@ -78,8 +79,8 @@ def test_alone_the_head_sees_only_the_connector_and_the_checkpoint_remembers(tmp
     pooled, facts = torch.nn.functional.normalize(torch.randn(6, 20), dim=-1), torch.randn(6, 16)
     embeddings = network.embed(states, mask, pooled, facts)
     torch.testing.assert_close(embeddings, network.embed(states, mask, pooled, facts + 1))
-    context = network.head.read(embeddings[None, :4], torch.tensor([[0.0, 1.0, 0.3, 1.0]]))
-    values = network.head.value(embeddings[None, 4:], context)
+    context = network.head.read(embeddings[:4], torch.tensor([[0.0, 1.0, 0.3, 1.0]]))
+    values = network.head.value(embeddings[4:], context)
     assert values.shape == (1, 2)
     assert values.isfinite().all()
     path = tmp_path / "v0.safetensors"
@@ -87,5 +88,11 @@ def test_alone_the_head_sees_only_the_connector_and_the_checkpoint_remembers(tmp
     assert load(path).network.adapter.config == adapter
 
 
-def test_headers_from_before_there_were_connectors_still_load():
-    assert load().network.adapter.config.connector == "residual_dynamic"
+def test_without_a_connector_the_head_reads_the_pooled_state_and_the_form_alone():
+    adapter = config("none")
+    network = ValueNetwork(adapter, head_config(adapter, **HEAD)).eval()
+    pooled, facts = torch.randn(3, 20), torch.randn(3, structure.WIDTH)
+    embedded = network.embed(torch.zeros(3, 0, 20), torch.zeros(3, 0, dtype=torch.bool), pooled, facts)
+    torch.testing.assert_close(embedded, torch.cat([pooled * 20**0.5, facts], dim=-1))
+    assert network.head.config.input_width == embedded.shape[1]
+    assert not network.reads_tokens

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from router.value.heads import icl
-from router.value.heads.icl import IclConfig, IclHead, _skill, fit_linear, stack
+from router.value.heads import closed_form
+from router.value.heads.closed_form import evidence, fit_linear, kernel_averages, moved, soft_clamp
+from router.value.heads.icl import IclConfig, IclHead, split, stack
 
 WIDTH = 12
 
@@ -12,69 +15,115 @@ WIDTH = 12
 @pytest.fixture
 def head():
     torch.manual_seed(0)
-    head = IclHead(
-        IclConfig(
-            input_width=WIDTH,
-            width=32,
-            layers=3,
-            heads=4,
-            kv_heads=2,
-            ridge_width=8,
-            hidden=16,
-            pooled=(2, 10),
-            axes=6,
-        )
-    )
+    head = IclHead(IclConfig(input_width=WIDTH, hidden=16, ridge_width=8, pooled=(2, 10), axes=6))
     with torch.no_grad():  # the zero-initialised parts would hide mistakes
         for parameter in head.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.1)
+        head.start_own[-1] = 0.3
     return head.eval()
 
 
-def rows(n, seed=1):
+def rows(n, models=1, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(1, n, WIDTH, generator=generator), torch.rand(1, n, generator=generator)
+    return torch.randn(n, WIDTH, generator=generator), torch.rand(models, n, generator=generator)
+
+
+def unit(n, width=6, seed=3):
+    return torch.nn.functional.normalize(
+        torch.randn(n, width, generator=torch.Generator().manual_seed(seed)), dim=-1
+    )
 
 
 QUERIES = torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(9))
 
 
-def test_the_order_of_the_rows_does_not_matter(head):
-    x, r = rows(40)
+@pytest.mark.parametrize("together", [False, True])
+def test_the_order_of_the_rows_does_not_matter(head, together):
+    x, r = rows(40, models=3)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
-    there = head.value(QUERIES, head.read(x, r))
-    back = head.value(QUERIES, head.read(x[:, order], r[:, order]))
+    there = head.value(QUERIES, head.read(x, r, together=together))
+    back = head.value(QUERIES, head.read(x[order], r[:, order], together=together))
     torch.testing.assert_close(there, back, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("n", [0, 1, 2, 100, 4096])
-def test_a_context_of_any_length_gives_finite_values(head, n):
+def test_a_context_of_any_length_gives_finite_values(head, n, together):
     with torch.inference_mode():
-        logits = head.value(QUERIES, head.read(*rows(n)))
-    assert logits.shape == (1, 5)
+        logits = head.value(QUERIES, head.read(*rows(n, models=2), together=together))
+    assert logits.shape == (2, 5)
     assert torch.isfinite(logits).all()
 
 
 def test_a_batch_of_stacked_contexts_values_as_each_alone(head):
-    contexts = [head.read(*rows(n, seed=n)) for n in (3, 0, 50)]
+    fleet = head.read(*rows(30, models=4), together=True)
+    contexts = [head.read(*rows(n, seed=n), common=fleet.common) for n in (3, 0, 50)]
     together = head.value(QUERIES, stack(contexts))
     alone = torch.cat([head.value(QUERIES, context) for context in contexts])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-def test_rows_that_do_not_exist_change_nothing(head):
-    x, r = rows(30)
-    mask = torch.arange(30)[None] < 20
-    masked = head.value(QUERIES, head.read(x, r * mask, mask))
-    short = head.value(QUERIES, head.read(x[:, :20], r[:, :20]))
+def test_a_fleet_that_is_split_and_stacked_is_the_same_and_still_shares_its_prompts(head):
+    fleet = head.read(*rows(30, models=4), together=True)
+    again = stack(split(fleet))
+    assert again.own.places is fleet.own.places
+    torch.testing.assert_close(head.value(QUERIES, again), head.value(QUERIES, fleet))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_rows_that_do_not_exist_change_nothing(head, together):
+    x, r = rows(30, models=2)
+    mask = (torch.arange(30) < 20).expand(2, -1)
+    masked = head.value(QUERIES, head.read(x, r * mask, mask, together=together))
+    short = head.value(QUERIES, head.read(x[:20], r[:, :20], together=together))
     torch.testing.assert_close(masked, short, atol=1e-4, rtol=1e-4)
 
 
-def test_one_query_is_valued_as_in_company(head):
-    context = head.read(*rows(25))
+def test_models_that_answered_other_rows_are_read_as_if_each_were_alone_in_the_batch(head):
+    x, r = rows(30, models=2)
+    mask = torch.ones(2, 30, dtype=torch.bool)
+    mask[1, 12:] = False
+    both = head.value(QUERIES, head.read(x, r * mask, mask))
+    alone = head.value(QUERIES, head.read(x[:12], r[1:, :12]))
+    torch.testing.assert_close(both[1:], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_fleet_read_from_a_table_is_the_one_read_from_shared_prompts(head):
+    x, r = rows(25, models=3)
+    mask = torch.ones_like(r)
+    (there,) = head.read_fleet(x, r, mask, [(x, r)])
     torch.testing.assert_close(
-        head.value(QUERIES[2:3], context)[0, 0], head.value(QUERIES, context)[0, 2], atol=1e-5, rtol=1e-4
+        head.value(QUERIES, there), head.value(QUERIES, head.read(x, r, together=True)), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_newcomer_borrows_the_fleets_idea_of_difficulty(head):
+    """Prompts that all fail are foretold to fail a model of which two outcomes elsewhere are known."""
+    torch.nn.init.zeros_(head.difficulty.weight)
+    x, _ = rows(60, seed=5)
+    hard = x[:, 4] > 0
+    fleet = head.read(x, (~hard).float().expand(5, -1).clone(), together=True)
+    newcomer = head.read(x[:2], torch.tensor([[1.0, 0.0]]), common=fleet.common)
+    asked, _ = rows(200, seed=6)
+    values = head.value(asked, newcomer)[0]
+    assert values[asked[:, 4] < -0.5].mean() > values[asked[:, 4] > 0.5].mean() + 0.5
+    alone = head.value(asked, head.read(x[:2], torch.tensor([[1.0, 0.0]])))[0]
+    assert abs(alone[asked[:, 4] < -0.5].mean() - alone[asked[:, 4] > 0.5].mean()) < 0.3
+
+
+def test_a_model_without_outcomes_is_thought_to_be_the_fleets_mean(head):
+    x, _ = rows(40)
+    fleet = head.read(x, torch.full((4, 40), 0.2), together=True)
+    unknown = torch.sigmoid(head.value(QUERIES, head.read(x[:0], torch.zeros(1, 0), common=fleet.common)))
+    known = torch.sigmoid(head.value(QUERIES, fleet))
+    torch.testing.assert_close(unknown[0], known[0], atol=0.08, rtol=0)
+
+
+def test_one_query_is_valued_as_in_company(head):
+    context = head.read(*rows(25, models=2), together=True)
+    torch.testing.assert_close(
+        head.value(QUERIES[2:3], context)[:, 0], head.value(QUERIES, context)[:, 2], atol=1e-5, rtol=1e-4
     )
 
 
@@ -85,61 +134,83 @@ def test_real_valued_labels_are_read_not_only_their_side_of_one_half(head):
     assert (high > low).all()
 
 
+def test_more_evidence_of_success_never_lowers_the_value(head):
+    x, _ = rows(64)
+    means = [head.value(QUERIES, head.read(x[:n], torch.ones(1, n))).mean() for n in (0, 1, 4, 16, 64)]
+    assert all(low < high for low, high in itertools.pairwise(means))
+
+
+def test_left_out_values_are_those_of_a_reading_without_the_row(head):
+    """To the stacking, which has seen the row, and to the level."""
+    x, r = rows(40)
+    context = head.read(x, r)
+    for i in (0, 17):
+        keep = torch.arange(40) != i
+        alone = head.value(x[i : i + 1], head.read(x[keep], r[:, keep]))[0, 0]
+        assert abs(torch.sigmoid(head.logits(context.foretold[0, i])) - torch.sigmoid(alone)) < 0.06
+
+
 def test_the_leave_one_out_predictions_are_what_leaving_one_out_gives():
     torch.manual_seed(3)
-    features, labels = torch.randn(1, 15, 4, dtype=torch.float64), torch.rand(1, 15, dtype=torch.float64)
-    centred = labels - labels.mean()
+    features, labels = torch.randn(300, 4, dtype=torch.float64), torch.rand(1, 300, dtype=torch.float64)
     penalty = torch.tensor(2.0, dtype=torch.float64)
-    _, left_out = fit_linear(features, centred, torch.ones_like(labels), penalty)
-    x, y = (
-        (features - features.mean(1))[0],
-        centred[0],
-    )  # the centring is kept; only the row's equation is dropped
-    for i in range(15):
-        keep = torch.arange(15) != i
-        gram = x[keep].T @ x[keep] + 2 * torch.eye(4, dtype=torch.float64)
-        expected = x[i] @ torch.linalg.solve(gram, x[keep].T @ y[keep])
-        torch.testing.assert_close(left_out[0, i], expected)
+    _, left_out = fit_linear(features, labels, torch.ones_like(labels), penalty)
+    for i in range(0, 300, 60):
+        weights = torch.ones_like(labels)
+        weights[0, i] = 0
+        fitted, _ = fit_linear(features, labels, weights, penalty)
+        expected = features[i] @ fitted[0, :-1] + fitted[0, -1]
+        torch.testing.assert_close(left_out[0, i], expected, atol=2e-4, rtol=0)  # the shrunk mean is kept
 
 
-def test_skill_is_what_a_fit_foretells_of_rows_it_did_not_see():
+def test_one_factor_for_all_models_is_a_factor_for_each():
     torch.manual_seed(4)
-    features = torch.randn(2, 200, 5, dtype=torch.float64)
-    signal = features[:1] @ torch.tensor([1.0, -1.0, 0.5, 0.0, 0.0], dtype=torch.float64)
-    labels = torch.cat([torch.sigmoid(3 * signal), torch.rand(1, 200, dtype=torch.float64)])
-    weights, centred = torch.ones_like(labels), labels - labels.mean(1, keepdim=True)
-    _, left_out = fit_linear(features, centred, weights, torch.tensor(10.0, dtype=torch.float64))
-    skill = _skill(left_out.unsqueeze(-1), centred, weights)[:, 0]
-    assert skill[0] > 0.7  # a linear world
-    assert abs(skill[1]) < 0.06  # noise
+    features, labels = torch.randn(20, 4), torch.rand(3, 20)
+    weights, penalty = torch.ones(3, 20), torch.tensor(1.5)
+    together = fit_linear(features, labels, weights, penalty)
+    nearly = weights.clone()
+    nearly[0, 0] = 1 - 1e-7  # no longer the same for all
+    for shared, own in zip(together, fit_linear(features, labels, nearly, penalty), strict=True):
+        torch.testing.assert_close(shared, own, atol=1e-4, rtol=1e-4)
 
 
-def test_a_row_is_left_out_of_its_own_neighbourhood(head):
+def test_a_row_is_left_out_of_its_own_neighbourhood():
     """Its own label must not reach a row's kernel guess, or the head would learn to copy it."""
-    x, r = rows(20)
-    places = head._places(x[0])
-    ones = torch.ones(1, 20)
-    before = head._kernels(places, places, r - 0.5, ones, skip=0)
-    changed = r.clone()
+    places, labels, ones = unit(20), torch.rand(1, 20), torch.ones(1, 20)
+    sharpness = torch.tensor([4.0, 12.0])
+    before = kernel_averages(places, places, labels, ones, sharpness, skip=0)
+    changed = labels.clone()
     changed[0, 7] = 1 - changed[0, 7]
-    after = head._kernels(places, places, changed - 0.5, ones, skip=0)
+    after = kernel_averages(places, places, changed, ones, sharpness, skip=0)
     torch.testing.assert_close(before[0, 7], after[0, 7])
     assert not torch.allclose(before[0, 8], after[0, 8])
 
 
-def test_kernels_over_shared_prompts_are_those_over_each_contexts_own(head):
-    x, _ = rows(20)
-    labels, weights = torch.rand(3, 20) - 0.5, torch.ones(3, 20)
-    shared = head._places(x[0])
-    own = shared.expand(3, -1, -1)
+def test_kernels_over_shared_prompts_are_those_over_each_contexts_own(monkeypatch):
+    places, labels, weights = unit(20), torch.rand(3, 20), torch.ones(3, 20)
+    sharpness = torch.tensor([4.0, 12.0])
+    shared = kernel_averages(places, places, labels, weights, sharpness, skip=0)
+    own = kernel_averages(places, places.expand(3, -1, -1), labels, weights, sharpness, skip=0)
+    torch.testing.assert_close(shared, own)
+    monkeypatch.setattr(closed_form, "BLOCK", 6)
+    torch.testing.assert_close(kernel_averages(places, places, labels, weights, sharpness, skip=0), shared)
+
+
+def test_stacking_finds_the_guess_that_foretells_and_doubt_keeps_it_where_it_began():
+    torch.manual_seed(5)
+    target = torch.randn(1, 500)
+    guesses = torch.stack([0.8 * target, torch.randn(1, 500)], dim=-1)
+    start = torch.tensor([[0.5, 0.5]])
+    told = evidence(guesses, target, torch.ones_like(target), start)
     torch.testing.assert_close(
-        head._kernels(shared, shared, labels, weights, skip=0),
-        head._kernels(own, own, labels, weights, skip=0),
+        start + moved(*told, torch.tensor(1e-3)), torch.tensor([[1.25, 0.0]]), atol=0.02, rtol=0
     )
+    torch.testing.assert_close(start + moved(*told, torch.tensor(1e9)), start)
 
 
-def test_a_long_context_is_read_in_blocks_and_the_same(head, monkeypatch):
-    x, r = rows(100)
-    whole = head.value(x[0], head.read(x, r))
-    monkeypatch.setattr(icl, "BLOCK", 16)
-    torch.testing.assert_close(head.value(x[0], head.read(x, r)), whole)
+def test_the_soft_clamp_stays_inside_and_keeps_the_order():
+    values = torch.linspace(-0.05, 1.05, 200, dtype=torch.float64)
+    clamped = soft_clamp(values)
+    assert ((clamped > 0) & (clamped < 1)).all()
+    assert (clamped.diff() > 0).all()
+    torch.testing.assert_close(clamped[20:180], values[20:180])

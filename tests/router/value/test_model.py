@@ -56,6 +56,27 @@ def test_many_contexts_in_one_pass_value_as_each_alone(value_model):
     np.testing.assert_allclose(together, np.stack(alone, axis=1), atol=1e-4)
 
 
+def test_a_fleet_that_shares_its_prompts_and_one_that_does_not_are_valued_in_one_pass(value_model):
+    embeddings = value_model.embed(CITIES + SUMS)
+    able = np.arange(12) < 6
+    histories = [
+        (embeddings, able.astype(np.float32)),
+        (embeddings, (~able).astype(np.float32)),
+        (embeddings[3:9], able[3:9].astype(np.float32)),
+        (embeddings[:0], np.zeros(0, np.float32)),
+    ]
+    contexts = value_model.fit_fleet(histories)
+    joined = value_model.fit_context(*histories[2], beside=contexts[0])
+    queries = value_model.embed(["Which country is city Bonn in?", "Compute 7 * 9 - 3. Show your work."])
+    values = value_model.value(queries, [*contexts, joined, value_model.fit_context(*histories[0])])
+    assert values.shape == (2, 6)
+    assert (values[0, [0, 2, 4, 5]] > values[1, [0, 2, 4, 5]]).all()  # able at cities
+    assert values[1, 1] > values[0, 1]
+    assert 0.2 < values[0, 3] < 0.8  # unknown: like the fleet on average
+    alone = np.stack([value_model.value(queries, [context])[:, 0] for context in contexts], axis=1)
+    np.testing.assert_allclose(values[:, :4], alone, atol=1e-4)
+
+
 def test_float16_rows_from_the_store_value_as_float32_rows(value_model):
     embeddings, labels = value_model.embed(CITIES + SUMS), np.arange(12) % 2
     queries = value_model.embed(["Where is Porto?"])

@@ -44,7 +44,7 @@ def config(folder):
         steps=6,
         warmup=2,
         adapter=AdapterConfig(queries=4, generator_width=8),
-        head={"width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "ridge_width": 4, "hidden": 16, "axes": 8},
+        head={"ridge_width": 4, "hidden": 16, "axes": 8},
         episodes=EpisodeConfig(policies=4, queries=8, most_context=20),
     )
 
