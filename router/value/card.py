@@ -243,7 +243,8 @@ Written by `router evaluate --card`; every figure below was computed by that com
 {held}
 
 Below, `v0` reads the N outcomes of the model alone, `v0-fleet` also those of up to {rivals} other models on the same
-prompts, as the gateway does. `mean` is the context's mean outcome (a constant per context: AUC .5, pairwise accuracy 0 by ties), `knn`
+prompts, as the gateway does. `mean` is the context's mean outcome (a constant per context: AUC .5, pairwise
+accuracy 0 by ties), `knn`
 and `ridge` read the same context rows through the backbone's pooled embedding, with k and λ chosen by
 leave-one-out error inside the context. Rows are means over sources, each the mean of its models and of 3 context
 draws; intervals are bootstraps over models within source. A row covers the sources with enough prompts for it,
