@@ -73,7 +73,7 @@ class TrainConfig:
     tune: TuneConfig = field(default_factory=lambda: TuneConfig(steps=0))
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
-    head: dict[str, int | float] = field(default_factory=dict)  # overrides of IclConfig
+    head: dict[str, int | float | tuple[float, ...]] = field(default_factory=dict)  # overrides of IclConfig
     note: str = ""  # for the model card
 
 

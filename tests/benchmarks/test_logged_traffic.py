@@ -13,6 +13,7 @@ from benchmarks import logged_traffic, report
 from benchmarks.datasets.decisions import read_traffic
 from benchmarks.off_policy import greedy, unexplored
 from benchmarks.outcomes import OutcomesError
+from fleet.breaker import BreakerSettings
 from router.app import create_app
 from tests.benchmarks.test_report import content
 from tests.benchmarks.test_results import some_results
@@ -95,7 +96,7 @@ async def test_what_a_real_gateway_writes_is_what_is_read(settings, tmp_path):  
     """The SDK over HTTP: routed requests at two β, a model that is down, a pinned request, missing feedback."""
     down = Scripted({each.name: Says("four") for each in settings.fleet} | {"middle": Fails(503)})
     app = create_app(
-        replace(settings, exploration=0.5, beta=0.8),
+        replace(settings, exploration=0.5, beta=0.8, breaker=BreakerSettings(failures=0)),
         scorer=FakeScorer(),
         fleet=fleet_of(down, *settings.fleet),
     )

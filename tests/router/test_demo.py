@@ -114,7 +114,7 @@ class TestTheStory:
         measured = lines(told[1])
         for low, high in (("β = 0", "β = 0.75"), ("β = 0", "β = 1")):  # of high ones, either may be dearer
             assert measured[low]["usd_per_1k"] < measured[high]["usd_per_1k"]
-        assert measured["β = 0.75"]["accuracy"] > measured["β = 0"]["accuracy"] + 0.3
+        assert measured["β = 0.75"]["accuracy"] > measured["β = 0"]["accuracy"] + 0.2
 
     def test_the_picture_and_the_numbers_lie_where_the_story_says(self, told: Any) -> None:
         text, results, out = told

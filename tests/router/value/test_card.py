@@ -17,6 +17,7 @@ def text():
             outcomes = (rng.random(60) < 0.2 + 0.2 * model).astype(np.float32)
             foretold = {
                 "v0": (0.2 + 0.6 * outcomes + 0.1 * rng.standard_normal(60)).clip(0.01, 0.99),
+                "v0-fleet": (0.1 + 0.8 * outcomes + 0.1 * rng.standard_normal(60)).clip(0.01, 0.99),
                 "ridge": rng.random(60),
                 "knn": rng.random(60),
                 "mean": np.full(60, outcomes.mean()),
@@ -44,7 +45,8 @@ def rows(text, title):
 def test_v0_s_own_figures_and_its_lead_have_intervals(text, title):
     found = rows(text, title)
     assert [line.split(" | ")[0] for line in found] == ["| 32", "| 256"]
-    assert all(line.count("[") == 2 for line in found)
+    assert all(line.count("[") == 4 for line in found)  # of V0 alone and beside a fleet
+    assert all("vs v0" not in line for line in found)
 
 
 def test_the_shortcut_is_shown_by_source_for_v0_and_the_context_s_mean(text):
