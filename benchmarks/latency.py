@@ -57,13 +57,15 @@ async def measure(
 
 async def _one(scorer: Scorer, fleet: int, rows: int, requests: int, words: int, seed: int) -> Latency:
     rng, random = np.random.default_rng([seed, fleet, rows]), Random(seed)
-    contexts = [
-        await scorer.fit(
-            rng.standard_normal((rows, scorer.dim)).astype(np.float32),
-            rng.integers(0, 2, rows).astype(np.float32),
-        )
-        for _ in range(fleet)
-    ]
+    contexts = await scorer.fit_fleet(
+        [
+            (
+                rng.standard_normal((rows, scorer.dim)).astype(np.float32),
+                rng.integers(0, 2, rows).astype(np.float32),
+            )
+            for _ in range(fleet)
+        ]
+    )
     names = [f"model-{i}" for i in range(fleet)]
     costs = {name: float(cost) for name, cost in zip(names, rng.random(fleet), strict=True)}
     times: dict[str, list[float]] = {part: [] for part in PARTS}

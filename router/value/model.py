@@ -50,6 +50,8 @@ class V0(FromPairs[IclContext]):
         self._stacks: OrderedDict[
             tuple[int, ...], tuple[Sequence[Context], list[tuple[list[int], Context]]]
         ] = OrderedDict()
+        with torch.inference_mode():
+            self._nobody = self._network.head.nothing()  # one, so that contexts read alone are valued in one pass
         self.version = f"{backbone.version}-{_digest(network.adapter)}"
         self.dim = network.head.config.input_width
 
@@ -108,7 +110,8 @@ class V0(FromPairs[IclContext]):
         self, embeddings: NDArray[np.floating], labels: NDArray[np.floating], beside: Context | None = None
     ) -> Context:
         rows, outcomes = self._on_device(embeddings, labels)
-        return self._network.head.read(rows, outcomes, common=None if beside is None else beside.common)
+        common = self._nobody if beside is None else beside.common
+        return self._network.head.read(rows, outcomes, common=common)
 
     @torch.inference_mode()
     def _fit_fleet(

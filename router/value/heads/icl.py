@@ -168,7 +168,7 @@ class IclHead(nn.Module):
             begun = self._begin(rows, labels, weights, common, (common.known, common.foretold))
             common = self.pool([begun], common)
         else:
-            common = common or self.nothing(rows)
+            common = common or self.nothing()
             begun = self._begin(rows, labels, weights, common, self.recall(rows, common))
         return self._finish(begun, common)
 
@@ -210,13 +210,13 @@ class IclHead(nn.Module):
         part = self._part(ridges, blend, rows, mean * trust, trust)
         return Common(part, blend[0, -1], level, torch.zeros_like(self.start_own), known, foretold)
 
-    def nothing(self, rows: Rows) -> Common:
+    def nothing(self) -> Common:
         """The common part where there is no fleet: the learned difficulty alone."""
-        empty = rows.features.new_zeros
+        empty = self.axes.new_zeros
         none = Part(
             empty(1, self.config.ridge_width + 1),
             empty(1, len(self.config.sharpness)),
-            rows.places[:0],
+            empty(0, self.axes.shape[1]),
             empty(1, 0),
             empty(1, 0),
         )
