@@ -51,7 +51,7 @@ class V0(FromPairs[IclContext]):
             tuple[int, ...], tuple[Sequence[Context], list[tuple[list[int], Context]]]
         ] = OrderedDict()
         with torch.inference_mode():
-            self._nobody = self._network.head.nothing()  # one, so that contexts read alone are valued in one pass
+            self._nobody = self._network.head.nothing()  # one for all: valued in one pass
         self.version = f"{backbone.version}-{_digest(network.adapter)}"
         self.dim = network.head.config.input_width
 
