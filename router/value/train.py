@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from router.value import checkpoint as checkpoints
-from router.value import structure
+from router.value import run_state, structure
 from router.value.adapter import AdapterConfig
 from router.value.backbone import MINILM, Backbone
 from router.value.corpus import fingerprints, read_source, sample_prompts, token_states
@@ -222,7 +221,8 @@ class _Run:
             lr=config.learning_rate,
             betas=(0.9, 0.98),
         )
-        self._average = {name: p.detach().clone() for name, p in network.named_parameters()}
+        self._parameters = dict(network.named_parameters())
+        self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
 
     def advance(self, episode: Episode, device: str) -> float:
         """One optimiser step; returns the loss."""
@@ -256,34 +256,12 @@ class _Run:
         return network.eval()
 
     def save(self) -> None:
-        """Write weights, averages and optimiser state in one file, atomically."""
-        tensors = {"step": torch.tensor(self.step)}
-        for name, parameter in self.network.named_parameters():
-            tensors[f"weight.{name}"] = parameter.detach().contiguous()
-            tensors[f"average.{name}"] = self._average[name].contiguous()
-            for key, value in self._optimiser.state[parameter].items():
-                tensors[f"{key}.{name}"] = value.contiguous()
-        partial = self._file.with_suffix(".partial")
-        save_file(tensors, partial)
-        partial.replace(self._file)
+        """Write weights, averages and optimiser state."""
+        run_state.save(self._file, self.step, self._parameters, self._average, self._optimiser)
 
     def resume(self) -> None:
         """Take up a saved state, if there is one."""
-        if not self._file.exists():
-            return
-        tensors = load_file(self._file)
-        self.step = int(tensors["step"])
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(tensors[f"weight.{name}"])
-                self._average[name].copy_(tensors[f"average.{name}"])
-                if f"step.{name}" not in tensors:  # frozen, or never used
-                    continue
-                state = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-                self._optimiser.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter.device)
-                    for key, value in state.items()
-                }
+        self.step = run_state.resume(self._file, self._parameters, self._average, self._optimiser)
 
 
 def _schedule(step: int, config: TrainConfig) -> float:

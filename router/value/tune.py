@@ -12,15 +12,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from router.value import structure
+from router.value import run_state, structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,37 +187,16 @@ class _Tuning:
         return dict(self._average)
 
     def save(self) -> None:
-        """Write layers, averages, readings and optimiser state in one file, atomically."""
-        tensors = {"step": torch.tensor(self.step)}
-        for name, parameter in self._named():
-            tensors[f"weight.{name}"] = parameter.detach().contiguous()
-            for key, value in self._optimiser.state[parameter].items():
-                tensors[f"{key}.{name}"] = value.contiguous()
-        for name, value in self._average.items():
-            tensors[f"average.{name}"] = value.contiguous()
-        partial = self._file.with_suffix(".partial")
-        save_file(tensors, partial)
-        partial.replace(self._file)
+        """Write layers, averages, readings and optimiser state."""
+        run_state.save(self._file, self.step, self._named(), self._average, self._optimiser)
 
     def resume(self) -> None:
         """Take up a saved state, if there is one."""
-        if not self._file.exists():
-            return
-        tensors = load_file(self._file)
-        self.step = int(tensors["step"])
-        with torch.no_grad():
-            for name, parameter in self._named():
-                parameter.copy_(tensors[f"weight.{name}"])
-                state: dict[str, Any] = {
-                    key: tensors[f"{key}.{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")
-                }
-                self._optimiser.state[parameter] = {"step": tensors[f"step.{name}"], **state}
-            for name, value in self._average.items():
-                value.copy_(tensors[f"average.{name}"])
+        self.step = run_state.resume(self._file, self._named(), self._average, self._optimiser)
 
-    def _named(self) -> list[tuple[str, nn.Parameter]]:
-        readings = [(f"readings.{name}", p) for name, p in self._readings.named_parameters()]
-        return [*self._tuned.items(), *readings]
+    def _named(self) -> dict[str, nn.Parameter]:
+        readings = {f"readings.{name}": p for name, p in self._readings.named_parameters()}
+        return {**self._tuned, **readings}
 
 
 def _shares(parts: Sequence[tuple[Source, Split]], config: TuneConfig) -> NDArray[np.float64]:
