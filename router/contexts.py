@@ -184,6 +184,7 @@ class Contexts:
         self._histories: dict[str, History] = {}
         self._unfitted: set[str] = set()
         self._read_together: tuple[str, ...] = ()
+        self._apart: str | None = None  # why the fleet could not be read together the last time
         self._unread = 0  # outcomes that came since the fleet was read together
         self._empty: Any = None
         self._refreshing = asyncio.Lock()
@@ -328,9 +329,12 @@ class Contexts:
         if tuple(histories) != self._read_together or self._unread > OUTGROWN * rows:
             try:
                 contexts = await self._together([(each, each.scores) for each in histories.values()])
-            except Exception:  # one model must not keep the others from learning
-                logger.warning("the fleet could not be read together: each model is read by itself")
+            except Exception as error:  # one model must not keep the others from learning
+                if reason_of(error) != self._apart:
+                    logger.warning("models are read one by one, not as a fleet: %s", reason_of(error))
+                self._apart = reason_of(error)
             else:
+                self._apart = None
                 self._read_together, self._unread = tuple(histories), 0
                 pairs = zip(histories.items(), contexts, strict=True)
                 return {name: _capability(name, history, context) for (name, history), context in pairs}, None

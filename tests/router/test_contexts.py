@@ -225,8 +225,8 @@ async def test_a_fleet_is_read_together_again_when_a_tenth_is_new_or_the_models_
     assert (values.together, contexts.current.reading) == (3, 3)
 
 
-async def test_a_fleet_that_cannot_be_read_together_is_read_model_by_model(
-    engine, values, opened, monkeypatch
+async def test_a_fleet_that_cannot_be_read_together_is_read_model_by_model_and_that_is_said_once(
+    engine, values, opened, monkeypatch, caplog
 ):
     async def fails(histories):
         raise RuntimeError("out of memory")
@@ -236,6 +236,10 @@ async def test_a_fleet_that_cannot_be_read_together_is_read_model_by_model(
     observe(engine, "dec_2", 1.0, model="large")
     contexts = await opened("small", "large")
     assert read_by(contexts) == {"small": 0.0, "large": 1.0}
+    observe(engine, "dec_3", 1.0)
+    await contexts.refresh()
+    assert read_by(contexts) == {"small": 0.5, "large": 1.0}
+    assert caplog.text.count("not as a fleet: RuntimeError") == 1
 
 
 async def test_feedback_changes_only_its_models_context(engine, values, opened, settled):
