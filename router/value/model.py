@@ -124,19 +124,20 @@ class V0(FromPairs[IclContext]):
         counts = Counter(key for each in keys for key in set(each))
         column = {key: i for i, (key, _) in enumerate(counts.most_common(COMMON_PROMPTS))}
         table = torch.zeros(len(column), self.dim, device=self._device)
-        labels, mask = (torch.zeros(len(checked), len(column), device=self._device) for _ in range(2))
+        sums, counted = (torch.zeros(len(checked), len(column), device=self._device) for _ in range(2))
         groups: dict[tuple[bytes, ...], list[int]] = {}
         for policy, ((rows, outcomes), each) in enumerate(zip(checked, keys, strict=True)):
             groups.setdefault(tuple(each), []).append(policy)
             inside = [i for i, key in enumerate(each) if key in column]
             places = torch.tensor([column[each[i]] for i in inside], dtype=torch.long, device=self._device)
             table[places] = rows[inside]
-            labels[policy, places] = outcomes[0, inside]
-            mask[policy, places] = 1
+            sums[policy].index_add_(0, places, outcomes[0, inside])  # a prompt may stand in a history twice
+            counted[policy].index_add_(0, places, torch.ones_like(outcomes[0, inside]))
         batches = [
             (checked[members[0]][0], torch.cat([checked[policy][1] for policy in members]))
             for members in groups.values()
         ]
+        labels, mask = sums / counted.clamp(min=1), (counted > 0).float()
         read = self._network.head.read_fleet(table, labels, mask, batches)
         contexts = {
             policy: one
@@ -150,7 +151,7 @@ class V0(FromPairs[IclContext]):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows (N, dim) and outcomes (1, N)."""
         rows, outcomes = (
-            torch.from_numpy(np.asarray(each, dtype=np.float32)).to(self._device)
+            torch.from_numpy(np.ascontiguousarray(each, dtype=np.float32)).to(self._device)
             for each in (embeddings, labels)
         )
         return rows, outcomes.unsqueeze(0)

@@ -77,6 +77,16 @@ def test_a_fleet_that_shares_its_prompts_and_one_that_does_not_are_valued_in_one
     np.testing.assert_allclose(values[:, :4], alone, atol=1e-4)
 
 
+def test_outcomes_of_one_prompt_count_together_in_whatever_order_they_came(value_model):
+    embeddings = value_model.embed(CITIES + SUMS)
+    other = (embeddings, (np.arange(12) % 2).astype(np.float32))
+    twice, outcomes = embeddings[[0, 1, 2, 0, 1, 2]], np.array([1, 1, 0, 0, 1, 0], np.float32)
+    there = value_model.fit_fleet([(twice, outcomes), other])
+    back = value_model.fit_fleet([(twice[::-1], outcomes[::-1].copy()), other])
+    queries = value_model.embed([CITIES[3], SUMS[2]])
+    np.testing.assert_allclose(value_model.value(queries, there), value_model.value(queries, back), atol=1e-4)
+
+
 def test_float16_rows_from_the_store_value_as_float32_rows(value_model):
     embeddings, labels = value_model.embed(CITIES + SUMS), np.arange(12) % 2
     queries = value_model.embed(["Where is Porto?"])
