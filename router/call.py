@@ -30,9 +30,10 @@ class Call:
     `body` is what goes upstream: the caller's JSON without our `router` field. `wire` is the caller's protocol where
     that is not OpenAI's own, and `body` then its translation. `beta` is None where the caller left it to the preset
     or the settings, and so is `min_success`; `only` is the caller's allow-list, None for all. `rules` are what the
-    caller's key (`caller`, its number) says besides; so are `beta_bounds`, and `paced_beta`, which goes before the
-    preset's and the settings' β. `repeated`: the caller's SDK has asked before and counts itself. `session`: what
-    headers call the conversation. `keep`: the reply's bytes are wanted once more, for the cache.
+    caller's key (`caller`, its number) says besides; so are `beta_bounds`, `key_min_success`, which goes before the
+    settings', whether it is `paced`, and `paced_beta`, which goes before the preset's and the settings' β.
+    `repeated`: the caller's SDK has asked before and counts itself. `session`: what headers call the conversation.
+    `keep`: the reply's bytes are wanted once more, for the cache.
     """
 
     body: Mapping[str, Any]
@@ -53,6 +54,8 @@ class Call:
     session: str | None = None
     beta_bounds: tuple[float, float] = (0.0, 1.0)
     paced_beta: float | None = None
+    key_min_success: float | None = None
+    paced: bool = False
     keep: bool = False
 
     @property

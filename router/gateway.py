@@ -287,14 +287,16 @@ def _only_embedder(models: Mapping[str, Model], excluded: Mapping[str, str]) -> 
 
 
 def _wish(call: Call, preset: Preset, settings: Settings) -> tuple[float, float | None]:
-    """β, and the target for success that goes before it: whoever of request, preset and file first names either."""
+    """β, and the target for success before it: whoever of request, preset, key and file first names either."""
     wished = (call.beta, call.paced_beta, preset.beta, settings.beta)
     low, high = call.beta_bounds
     beta = min(high, max(low, next(each for each in wished if each is not None)))
     for wish in (call, preset):
         if wish.min_success is not None or wish.beta is not None:
             return beta, wish.min_success
-    return beta, settings.min_success
+    if call.paced:
+        return beta, None
+    return beta, settings.min_success if call.key_min_success is None else call.key_min_success
 
 
 async def _snapshot(valuation: Valuation, combine: Combine, beta: float) -> Snapshot:

@@ -159,13 +159,21 @@ class Till:
 
 
 def with_terms(call: Call, admission: Admission, gateway: Gateway) -> Call:
-    """A call with what its key says: the models it may ask, the bounds of β, the paced β, what is left to spend."""
+    """A call with what its key says: models, bounds of β, its own β or target, what it may cost and has left."""
     limits = admission.limits
-    rule = Rule(PARTY, allow=admission.allowed(gateway.fleet.models), left_usd=admission.left_usd())
+    rule = Rule(
+        PARTY,
+        allow=admission.allowed(gateway.fleet.models),
+        max_cost_usd=limits.max_cost_usd,
+        left_usd=admission.left_usd(),
+    )
+    paced = limits.pace and gateway.settings.combine == "separate"
     return replace(
         call,
         rules=(*call.rules, rule),
         beta=None if call.beta is None else limits.bounded(call.beta),
         beta_bounds=(limits.beta_min, limits.beta_max),
-        paced_beta=admission.paced_beta() if gateway.settings.combine == "separate" else None,
+        key_min_success=limits.min_success,
+        paced=paced,
+        paced_beta=admission.paced_beta() if paced else None,
     )

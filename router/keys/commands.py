@@ -31,6 +31,10 @@ Models = Annotated[
 Deny = Annotated[list[str] | None, typer.Option("--deny", help="May not ask this one. Repeatable.")]
 BetaMin = Annotated[float | None, typer.Option("--beta-min", min=0, max=1, help="β at the least.")]
 BetaMax = Annotated[float | None, typer.Option("--beta-max", min=0, max=1, help="β at the most.")]
+MinSuccess = Annotated[
+    float | None, typer.Option("--min-success", min=0, max=1, help="Share of successes to keep over traffic.")
+]
+MaxCostUsd = Annotated[float | None, typer.Option("--max-cost-usd", min=0, help="USD one request may cost.")]
 Pace = Annotated[
     bool | None, typer.Option("--pace/--no-pace", help="Move β so that the month lands on --month-usd.")
 ]
@@ -61,6 +65,8 @@ def create(
     deny: Deny = None,
     beta_min: BetaMin = None,
     beta_max: BetaMax = None,
+    min_success: MinSuccess = None,
+    max_cost_usd: MaxCostUsd = None,
     pace: Pace = None,
     expires: Expires = None,
     cache_s: CacheS = None,
@@ -70,7 +76,8 @@ def create(
     from router.store.keys import add_key
 
     given = _given(
-        day_usd, month_usd, total_usd, rpm, tpm, concurrent, model, deny, beta_min, beta_max, pace, expires, cache_s
+        day_usd, month_usd, total_usd, rpm, tpm, concurrent, model, deny, beta_min, beta_max, min_success,
+        max_cost_usd, pace, expires, cache_s,
     )  # fmt: skip
     _check_name(name)
     if admin and given.keys() - {"expires_at"}:
@@ -95,6 +102,8 @@ def limit(
     deny: Deny = None,
     beta_min: BetaMin = None,
     beta_max: BetaMax = None,
+    min_success: MinSuccess = None,
+    max_cost_usd: MaxCostUsd = None,
     pace: Pace = None,
     expires: Expires = None,
     cache_s: CacheS = None,
@@ -108,7 +117,8 @@ def limit(
     from router.store.keys import find_key, limit_key
 
     given = _given(
-        day_usd, month_usd, total_usd, rpm, tpm, concurrent, model, deny, beta_min, beta_max, pace, expires, cache_s
+        day_usd, month_usd, total_usd, rpm, tpm, concurrent, model, deny, beta_min, beta_max, min_success,
+        max_cost_usd, pace, expires, cache_s,
     )  # fmt: skip
     for each in without or ():
         if each not in NAMES:
@@ -202,6 +212,8 @@ def _given(
     deny: list[str] | None,
     beta_min: float | None,
     beta_max: float | None,
+    min_success: float | None,
+    max_cost_usd: float | None,
     pace: bool | None,
     expires: str | None,
     cache_s: float | None,
@@ -218,6 +230,8 @@ def _given(
         "deny": deny or None,
         "beta_min": beta_min,
         "beta_max": beta_max,
+        "min_success": min_success,
+        "max_cost_usd": max_cost_usd,
         "pace": pace,
         "expires_at": None if expires is None else _moment(expires, time.time()),
         "cache_ttl_s": cache_s,

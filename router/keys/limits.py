@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Success = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -34,8 +35,10 @@ class Limits:
 
     Budgets are USD a day, a month (both of the calendar, UTC) and in all. Rates hold over any 60 seconds; `concurrent`
     is of requests under way. `models` and `deny` are names of the fleet, with * and ? as in file names. `beta_min` and
-    `beta_max` bound every request's β. `pace` moves β so that the month's spend lands on its budget. `expires_at` is in
-    Unix seconds. `cache_ttl_s` is how long a reply may answer the same request of this key again.
+    `beta_max` bound every request's β. `min_success` is the target of requests that bring neither one nor a β, and name
+    no preset with either. `max_cost_usd` is of one request. `pace` moves β so that the month's spend lands on its
+    budget. `expires_at` is in Unix seconds. `cache_ttl_s` is how long a reply may answer the same request of this key
+    again.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -50,6 +53,8 @@ class Limits:
     deny: tuple[Name, ...] = ()
     beta_min: Share = 0.0
     beta_max: Share = 1.0
+    min_success: Success | None = None
+    max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     pace: bool = False
     expires_at: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     cache_ttl_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -59,6 +64,8 @@ class Limits:
             raise ValueError("beta_min should not be above beta_max")
         if self.pace and self.month_usd is None:
             raise ValueError("pace needs month_usd, the budget to land on")
+        if self.pace and self.min_success is not None:
+            raise ValueError("pace moves β, before which min_success goes: a key has one of them")
 
     def allowed(self, fleet: Iterable[str]) -> tuple[str, ...] | None:
         """Which of these models the key may ask; None: all."""

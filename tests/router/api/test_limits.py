@@ -9,6 +9,7 @@ import openai
 import orjson
 import pytest
 
+from router.config import Preset
 from router.keys.limits import Limits
 from router.store.keys import add_key, spent_by_day
 from tests.router.fakes import Fails, Says, Scripted, model
@@ -247,6 +248,50 @@ async def test_beta_is_kept_within_the_keys_bounds_wherever_it_comes_from(start)
         asked = await running.chat(headers=headers, router={"beta": 0})
         usual = await running.chat(headers=headers)
     assert (asked.headers["x-router-beta"], usual.headers["x-router-beta"]) == ("0.2", "0.6")
+
+
+async def test_a_key_s_target_holds_where_neither_request_nor_preset_says_another(start):
+    presets = {"cheap": Preset(beta=0.0), "narrow": Preset(exclude=("weak",))}
+    async with start(beta=0.0, presets=presets, min_success=0.1) as running:
+        await running.teach(strong=1, middle=0.6, weak=0.3)
+        headers = key(running, min_success=0.5)
+        chosen = {
+            "file": await running.chat(),
+            "key": await running.chat(headers=headers),
+            "preset without either": await running.chat("narrow", headers=headers),
+            "preset": await running.chat("cheap", headers=headers),
+            "request's beta": await running.chat(headers=headers, router={"beta": 0}),
+            "request's target": await running.chat(headers=headers, router={"min_success": 0.9}),
+        }
+    assert {
+        who: (r.headers["x-router-model"], r.headers["x-router-reason"]) for who, r in chosen.items()
+    } == {
+        "file": ("weak", "min_success"),
+        "key": ("middle", "min_success"),
+        "preset without either": ("middle", "min_success"),
+        "preset": ("weak", "best_score"),
+        "request's beta": ("weak", "best_score"),
+        "request's target": ("strong", "min_success"),
+    }
+
+
+async def test_a_paced_key_is_moved_also_where_the_file_has_a_target(start):
+    async with start(beta=0.5, min_success=0.9) as running:
+        await running.teach(strong=1, middle=0.6, weak=0.3)
+        reply = await running.chat(headers=key(running, month_usd=1e3, pace=True))
+    assert reply.headers["x-router-reason"] == "best_score"
+
+
+async def test_a_request_costs_no_more_than_its_key_lets_one_cost(start):
+    async with start(beta=1.0) as running:
+        await running.teach(strong=1, middle=0.6, weak=0.3)
+        headers = key(running, max_cost_usd=30e-6)
+        routed = await running.chat(headers=headers)
+        named = await running.chat("strong", headers=headers)
+        looser = await running.chat(headers=headers, router={"max_cost_usd": 1})
+    assert routed.headers["x-router-model"] == looser.headers["x-router-model"] == "weak"
+    assert (named.status_code, named.json()["error"]["code"]) == (400, "no_candidate")
+    assert "above max_cost_usd 3e-05" in named.json()["error"]["message"]
 
 
 async def test_a_paced_key_s_beta_moves_with_what_is_left(start):

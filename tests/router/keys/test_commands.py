@@ -78,6 +78,7 @@ def test_a_key_is_made_shown_once_listed_limited_rotated_and_revoked(router, eng
     [
         (("create", "a b"), 2, "name: should be 1 to 128"),
         (("create", "x", "--pace"), 2, "pace needs month_usd"),
+        (("create", "x", "--min-success", "0"), 2, "min_success: Input should be greater than 0"),
         (("create", "x", "--beta-min", "0.9", "--beta-max", "0.1"), 2, "beta_min should not be above"),
         (("create", "x", "--expires", "soon"), 2, "should be like 30d"),
         (("create", "x", "--admin", "--rpm", "3"), 2, "an admin key asks no model"),

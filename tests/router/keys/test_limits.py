@@ -18,10 +18,13 @@ betas = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
     models=st.none() | names,
     deny=names,
     betas=betas,
+    target=st.none() | st.floats(0.01, 1),
+    dearest=st.none() | st.floats(1e-6, 10),
     pace=st.booleans(),
 )
-def test_what_is_stored_is_read_back(usd, counts, models, deny, betas, pace):
-    limits = Limits(*usd, *counts, models, deny, *betas, pace and usd[1] is not None)
+def test_what_is_stored_is_read_back(usd, counts, models, deny, betas, target, dearest, pace):
+    pace = pace and usd[1] is not None and target is None
+    limits = Limits(*usd, *counts, models, deny, *betas, target, dearest, pace=pace)
     assert read_limits(limits.to_json()) == limits
 
 
@@ -44,6 +47,9 @@ def test_no_limits_are_stored_as_nothing():
         ({"beta_min": 1.1}, "beta_min", "less than or equal to 1"),
         ({"beta_min": 0.9, "beta_max": 0.1}, None, "beta_min should not be above beta_max"),
         ({"pace": True}, None, "pace needs month_usd"),
+        ({"min_success": 0}, "min_success", "greater than 0"),
+        ({"max_cost_usd": -1}, "max_cost_usd", "greater than 0"),
+        ({"pace": True, "month_usd": 1, "min_success": 0.5}, None, "a key has one of them"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(given, field, words):
