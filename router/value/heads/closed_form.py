@@ -21,22 +21,44 @@ def fit_linear(
     level = (weights * target).sum(1, keepdim=True) / (total + 1)  # (B, 1), drawn to zero as by one row
     y = target - level
     x = features.unsqueeze(0) - middle.unsqueeze(1)  # (b, N, R)
-    identity = torch.eye(features.shape[1], device=features.device, dtype=features.dtype)
+    solve = _primal if features.shape[0] > features.shape[1] else _dual
+    solution, fitted, leverage = solve(x, y, weights, penalty)
+    leverage = (leverage + weights / total.clamp(min=1)).clamp(max=0.95)  # (b, N)
+    left_out = level + (fitted - leverage * y) / (1 - leverage)
+    offset = level - (solution * middle).sum(-1, keepdim=True)
+    return torch.cat([solution, offset], dim=-1), left_out
+
+
+def _primal(x, y, weights, penalty):
+    identity = torch.eye(x.shape[2], device=x.device, dtype=x.dtype)
     factor = torch.linalg.cholesky((x * weights.unsqueeze(-1)).mT @ x + penalty * identity)
     # root of the inverse: rootᵀ · root = (xᵀwx + λ)⁻¹
     root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
     turned = x @ root.mT  # (b, N, R)
-    leverage = (turned.square().sum(-1) * weights + weights / total.clamp(min=1)).clamp(max=0.95)  # (b, N)
+    leverage = turned.square().sum(-1) * weights
     if len(weights) == 1:
         inner = (y * weights) @ turned[0]  # (B, R)
-        solution, fitted = inner @ root[0], inner @ turned[0].T
-    else:
-        inner = ((y * weights).unsqueeze(1) @ turned).squeeze(1)
-        solution = (inner.unsqueeze(1) @ root).squeeze(1)
-        fitted = (turned @ inner.unsqueeze(-1)).squeeze(-1)
-    left_out = level + (fitted - leverage * y) / (1 - leverage)
-    offset = level - (solution * middle).sum(-1, keepdim=True)
-    return torch.cat([solution, offset], dim=-1), left_out
+        return inner @ root[0], inner @ turned[0].T, leverage
+    inner = ((y * weights).unsqueeze(1) @ turned).squeeze(1)
+    solution = (inner.unsqueeze(1) @ root).squeeze(1)
+    return solution, (turned @ inner.unsqueeze(-1)).squeeze(-1), leverage
+
+
+def _dual(x, y, weights, penalty):
+    root_weights = weights.clamp(min=1e-12).sqrt() * (weights > 0)
+    z = x * root_weights.unsqueeze(-1)  # (b, N, R)
+    identity = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
+    factor = torch.linalg.cholesky(z @ z.mT + penalty * identity)
+    root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)  # rootᵀ·root = (K+λ)⁻¹
+    leverage = 1 - penalty * root.square().sum(-2)
+    wy = y * root_weights
+    if len(weights) == 1:
+        dual = (wy @ root[0].T) @ root[0]  # (B, N)
+        solution = dual @ z[0]
+        return solution, solution @ x[0].T, leverage
+    dual = (root.mT @ (root @ wy.unsqueeze(-1))).squeeze(-1)
+    solution = (z.mT @ dual.unsqueeze(-1)).squeeze(-1)
+    return solution, (x @ solution.unsqueeze(-1)).squeeze(-1), leverage
 
 
 def kernel_averages(
@@ -89,7 +111,7 @@ def evidence(
 def moved(gram: torch.Tensor, pull: torch.Tensor, doubt: torch.Tensor) -> torch.Tensor:
     """How far the evidence moves stacking weights (…, G) from their start; `doubt` is the start's precision."""
     identity = torch.eye(gram.shape[-1], device=gram.device, dtype=gram.dtype)
-    return torch.linalg.solve(gram + doubt * identity, pull)
+    return torch.linalg.solve(gram + doubt.unsqueeze(-1) * identity, pull)
 
 
 def soft_clamp(values: torch.Tensor, edge: float = 0.02) -> torch.Tensor:

@@ -32,16 +32,20 @@ SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 
 @dataclass(frozen=True)
 class IclConfig:
-    """Shape of the head; `input_width` is the embedding's."""
+    """Shape of the head."""
 
-    input_width: int
-    pooled: tuple[int, int] = (0, 0)  # where the backbone's pooled state lies in the embedding
-    hidden: int = 256
-    ridge_width: int = 128
-    penalties: tuple[float, ...] = (1.0, 8.0)  # of the ridges, at the start, in units of `ridge_width`
-    axes: int = 64  # the kernels see the pooled state along this many
+    groups: tuple[int, ...] = (16,)  # columns of the embedding that are weighed together, in order
+    places: tuple[int, int] = (0, 16)  # the columns by which kernels tell likeness
+    penalties: tuple[float, ...] = (3.0, 30.0, 300.0)  # of the ridges, at the start
     sharpness: tuple[float, ...] = (4.0, 12.0)  # of the kernels, at the start
-    dropout: float = 0.1
+    folds: int = 4  # of the sources: as many guesses of difficulty, each by what the others teach
+    hidden: int = 64  # of a guess
+    dropout: float = 0.2
+
+    @property
+    def input_width(self) -> int:
+        """The embedding's."""
+        return sum(self.groups)
 
     @property
     def learners(self) -> int:
@@ -111,41 +115,48 @@ class _Begun:
 class IclHead(nn.Module):
     """Embeddings (N, D) with labels (B, N) to contexts; contexts and queries (M, D) to logits (B, M)."""
 
-    axes: torch.Tensor
-
     def __init__(self, config: IclConfig) -> None:
         super().__init__()
         self.config = config
-        seen = config.hidden + config.input_width
-        self.widen = nn.Sequential(
-            nn.Linear(config.input_width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)
-        )
-        self.features = nn.Linear(seen, config.ridge_width)
-        self.difficulty = nn.Linear(seen, 1)
-        nn.init.zeros_(self.difficulty.weight)
-        nn.init.zeros_(self.difficulty.bias)
-        width_pooled = config.pooled[1] - config.pooled[0]
-        axes = torch.linalg.qr(torch.randn(max(width_pooled, config.axes), config.axes))[0][:width_pooled]
-        self.register_buffer("axes", axes)  # (H, A); training puts the prompts' principal axes here
-        penalties = torch.tensor(config.penalties) * config.ridge_width
-        self.log_penalty = nn.Parameter(penalties.log().repeat(2, 1))  # (2, Gr): common, own
+        self.widen = nn.Linear(config.input_width, config.folds * config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.narrow = nn.Parameter(torch.zeros(config.folds, config.hidden))
+        self.log_scale = nn.Parameter(torch.zeros(len(config.groups)))
+        self.log_penalty = nn.Parameter(torch.tensor(config.penalties).log().repeat(2, 1))  # (2, Gr): common, own
         self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
-        # how the learners are stacked before a context speaks (G+1,): ridges, kernels, difficulty or common part
+        # how the learners are stacked before a context speaks: ridges, kernels, difficulty or common part
         ridges = [0.8 / len(config.penalties)] * len(config.penalties)
         kernels = [0.0] * len(config.sharpness)
-        self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.5]))
+        self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.3]))
         self.start_own = nn.Parameter(torch.tensor([*ridges, *kernels, -0.2]))
-        self.log_doubt = nn.Parameter(
-            torch.tensor([3.0, 3.0, 4.0])
-        )  # common, own of a fleet, own of one model
+        self.start_alone = nn.Parameter(torch.tensor([*ridges, *kernels, 0.0]))
+        # and how firmly: of the common part, of the fleet's own parts together, of one beside a fleet, of one alone
+        self.log_doubt = nn.Parameter(torch.full((4, config.learners + 1), 3.5))
         self.log_rivals = nn.Parameter(torch.tensor(1.0))  # outcomes that weigh as much as what is foretold
         self.base = nn.Parameter(torch.tensor([1.0, 0.0]))  # slope and offset of all logits
+        self.withheld: int | None = None
+        self.learning: int | None = None
 
     def look(self, embeddings: torch.Tensor) -> Rows:
         """Prompts (N, D) as the in-context learners see them."""
-        seen = torch.cat([self.widen(embeddings), embeddings], dim=-1)
-        places = F.normalize(embeddings[:, slice(*self.config.pooled)] @ self.axes, dim=-1)
-        return Rows(self.features(seen), places, self.difficulty(seen).squeeze(-1))
+        groups = torch.repeat_interleave(
+            self.log_scale.exp(), torch.tensor(self.config.groups, device=embeddings.device)
+        )
+        places = F.normalize(embeddings[:, slice(*self.config.places)], dim=-1)
+        hidden = self.dropout(F.gelu(self.widen(embeddings))).unflatten(-1, self.narrow.shape)
+        guesses = (hidden * self.narrow).sum(-1)  # (N, K)
+        if self.learning is not None:
+            difficulty = guesses[:, self.learning]
+        elif self.withheld is not None:
+            difficulty = guesses[:, self.withheld].detach()
+        else:
+            difficulty = guesses.mean(1)
+        return Rows(embeddings * groups, places, difficulty)
+
+    def _start_common(self):
+        if self.learning is None:
+            return self.start_common
+        return torch.cat([self.start_common[:-1], torch.ones(1)])
 
     def read(
         self,
@@ -203,7 +214,7 @@ class IclHead(nn.Module):
         trust = (counts / (counts + rivals)).unsqueeze(0)  # (1, N)
         left_out, ridges = self._learn(rows, mean, trust, 0)
         left_out = torch.cat([left_out, rows.difficulty[None, :, None]], dim=-1)  # (1, N, G+1)
-        start = self.start_common[None]
+        start = self._start_common()[None]
         blend = start + moved(*evidence(left_out, mean, trust, start), self.log_doubt[0].exp())
         foretold = (left_out @ blend.unsqueeze(-1)).squeeze(-1)[0]
         known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
@@ -212,16 +223,16 @@ class IclHead(nn.Module):
 
     def nothing(self) -> Common:
         """The common part where there is no fleet: the learned difficulty alone."""
-        empty = self.axes.new_zeros
+        empty = self.narrow.new_zeros
         none = Part(
-            empty(1, self.config.ridge_width + 1),
+            empty(1, self.config.input_width + 1),
             empty(1, len(self.config.sharpness)),
-            empty(0, self.axes.shape[1]),
+            empty(0, self.config.places[1] - self.config.places[0]),
             empty(1, 0),
             empty(1, 0),
         )
         return Common(
-            none, self.start_common[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
+            none, self._start_common()[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
         )
 
     def recall(self, rows: Rows, common: Common) -> tuple[torch.Tensor, torch.Tensor]:
@@ -272,9 +283,10 @@ class IclHead(nn.Module):
         return _Begun(rows, target, weights, level, left_out, ridges)
 
     def _finish(self, begun: _Begun, common: Common) -> IclContext:
-        start = (self.start_own + common.shift)[None]
+        fleet = len(common.known) > 0
+        start = (self.start_own + common.shift if fleet else self.start_alone)[None]
         told = evidence(begun.left_out, begun.target, begun.weights, start)
-        blend = start + moved(*told, self.log_doubt[2].exp())
+        blend = start + moved(*told, self.log_doubt[2 if fleet else 3].exp())
         own = (begun.left_out @ blend.unsqueeze(-1)).squeeze(-1)
         part = self._part(begun.ridges, blend, begun.rows, begun.target, begun.weights)
         foretold = begun.level.unsqueeze(1) + begun.left_out[..., -1] + own
