@@ -125,11 +125,36 @@ def cold_start(
 
 
 @app.command()
-def latency(requests: int = typer.Option(200, help="Decisions to time in each setting.")) -> None:
-    """One decision's time by part, for fleets of 5 and 50 and contexts of 256 and 2,048 rows."""
+def latency(
+    requests: Annotated[int, typer.Option(min=1, help="Decisions to time in each setting.")] = 200,
+    fleet: Annotated[list[int] | None, typer.Option(min=1, help="Models; repeatable. Default: 20.")] = None,
+    rows: Annotated[
+        list[int] | None, typer.Option(min=0, help="Outcomes of each; repeatable. Default: 1024.")
+    ] = None,
+    words: Annotated[int, typer.Option(min=1, help="Of a prompt: 38 are about 50 tokens.")] = 38,
+) -> None:
+    """One decision's time by part, and decisions a second, by what computes the backbone."""
     from benchmarks.latency import run
 
-    run(requests)
+    run(requests, fleet or (20,), rows or (1024,), words)
+
+
+@app.command()
+def precision(
+    data: Annotated[
+        list[Path], typer.Option(exists=True, file_okay=False, help="A folder of outcomes; repeatable.")
+    ],
+    prompts: Annotated[int, typer.Option(min=64, help="Of each source, drawn at random.")] = 1500,
+    rows: Annotated[
+        list[int] | None, typer.Option(min=8, help="Context sizes; repeatable. Default: 256.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the prompts drawn and of the contexts.")] = 0,
+) -> None:
+    """What the quick backbone loses of V0's AUC on real outcomes; exit status 1 if that is .003 or more."""
+    from benchmarks.precision import run
+
+    if not run(data, prompts, rows or (256,), seed):
+        raise typer.Exit(1)
 
 
 @app.command()
