@@ -12,7 +12,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Computed = Literal["sentence-transformers", "fp32", "auto"]
 
 PARTS = ("backbone", "adapter", "head", "decide", "total")
-REFERENCE: Computed = "sentence-transformers"
+REFERENCE: Final = "sentence-transformers"
 ALL: tuple[Computed, ...] = (REFERENCE, "fp32", "auto")
 WORDS = ("ship", "harbour", "seven", "price", "of", "apples", "what", "is", "how", "many", "if", "train")
 WARM_UP = 10
