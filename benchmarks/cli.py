@@ -190,6 +190,37 @@ def schedule_budget(
     run(prompts, average, seed)
 
 
+@app.command("value-steps")
+def value_steps(
+    data: Annotated[Path, typer.Option(help="A source whose models are checkpoints, such as v0_dapo.")],
+    weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
+    cache: Annotated[Path, typer.Option(help="Token states, computed once.")] = Path(".cache/states"),
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures as JSON.")] = None,
+) -> None:
+    """V0 on a policy's checkpoints step by step, beside previous-epoch, kNN, ridge and the context's mean."""
+    from benchmarks.value_steps import run
+
+    run(data, weights, cache, out)
+
+
+@app.command()
+def rl(
+    out: Annotated[Path, typer.Option(help="Folder for the runs; it goes on where it stopped.")],
+    methods: Annotated[str | None, typer.Option(help="Names, with commas. Default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each method.")] = 5,
+    rollouts: Annotated[int | None, typer.Option(min=2_000, help="Of each run. Default: 20,480.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="V0's weights. Default: those in the package."),
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the pictures. Default: --out.")] = None,
+) -> None:
+    """A nano model learns its tasks by GRPO, DAPO's sampling, V0's budgets and V0.5's baselines, at equal rollouts."""
+    from benchmarks.rl.command import command
+
+    command(out, methods, seeds, rollouts, weights, figures)
+
+
 @app.command()
 def load(
     gateway: Annotated[
