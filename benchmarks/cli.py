@@ -125,11 +125,36 @@ def cold_start(
 
 
 @app.command()
-def latency(requests: int = typer.Option(200, help="Decisions to time in each setting.")) -> None:
-    """One decision's time by part, for fleets of 5 and 50 and contexts of 256 and 2,048 rows."""
+def latency(
+    requests: Annotated[int, typer.Option(min=1, help="Decisions to time in each setting.")] = 200,
+    fleet: Annotated[list[int] | None, typer.Option(min=1, help="Models; repeatable. Default: 20.")] = None,
+    rows: Annotated[
+        list[int] | None, typer.Option(min=0, help="Outcomes of each; repeatable. Default: 1024.")
+    ] = None,
+    words: Annotated[int, typer.Option(min=1, help="Of a prompt: 38 are about 50 tokens.")] = 38,
+) -> None:
+    """One decision's time by part, and decisions a second, by what computes the backbone."""
     from benchmarks.latency import run
 
-    run(requests)
+    run(requests, fleet or (20,), rows or (1024,), words)
+
+
+@app.command()
+def precision(
+    data: Annotated[
+        list[Path], typer.Option(exists=True, file_okay=False, help="A folder of outcomes; repeatable.")
+    ],
+    prompts: Annotated[int, typer.Option(min=64, help="Of each source, drawn at random.")] = 1500,
+    rows: Annotated[
+        list[int] | None, typer.Option(min=8, help="Context sizes; repeatable. Default: 256.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the prompts drawn and of the contexts.")] = 0,
+) -> None:
+    """What the quick backbone loses of V0's AUC on real outcomes; exit status 1 if that is .003 or more."""
+    from benchmarks.precision import run
+
+    if not run(data, prompts, rows or (256,), seed):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -163,6 +188,37 @@ def schedule_budget(
     from benchmarks.schedule_budget import run
 
     run(prompts, average, seed)
+
+
+@app.command("value-steps")
+def value_steps(
+    data: Annotated[Path, typer.Option(help="A source whose models are checkpoints, such as v0_dapo.")],
+    weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
+    cache: Annotated[Path, typer.Option(help="Token states, computed once.")] = Path(".cache/states"),
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures as JSON.")] = None,
+) -> None:
+    """V0 on a policy's checkpoints step by step, beside previous-epoch, kNN, ridge and the context's mean."""
+    from benchmarks.value_steps import run
+
+    run(data, weights, cache, out)
+
+
+@app.command()
+def rl(
+    out: Annotated[Path, typer.Option(help="Folder for the runs; it goes on where it stopped.")],
+    methods: Annotated[str | None, typer.Option(help="Names, with commas. Default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each method.")] = 5,
+    rollouts: Annotated[int | None, typer.Option(min=2_000, help="Of each run. Default: 20,480.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="V0's weights. Default: those in the package."),
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the pictures. Default: --out.")] = None,
+) -> None:
+    """A nano model learns its tasks by GRPO, DAPO's sampling, V0's budgets and V0.5's baselines, at equal rollouts."""
+    from benchmarks.rl.command import command
+
+    command(out, methods, seeds, rollouts, weights, figures)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """How long one decision takes, and where: backbone, adapter, head, decide (`router-bench latency`).
 
-Measured on the real scorer, thread hand-over and micro-batcher included, one request at a time, with the shipped
-weights and contexts of random rows (their content does not change the work). Every prompt is new, so nothing is
-answered from the scorer's memory of texts.
+Measured on the real scorer, thread hand-over and micro-batcher included, with the shipped weights and contexts of
+random rows (their content does not change the work). Every prompt is new, so nothing is answered from the scorer's
+memory of texts. Each prompt is decided with every backbone in turn, so that whatever else the machine does meets all of
+them alike: believe the ratios before the milliseconds.
 """
 
 from __future__ import annotations
@@ -11,95 +12,181 @@ import asyncio
 import time
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from router.decide import decide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from router.value.batcher import Scorer
 
+Computed = Literal["sentence-transformers", "fp32", "auto"]
+
 PARTS = ("backbone", "adapter", "head", "decide", "total")
+REFERENCE: Final = "sentence-transformers"
+ALL: tuple[Computed, ...] = (REFERENCE, "fp32", "auto")
 WORDS = ("ship", "harbour", "seven", "price", "of", "apples", "what", "is", "how", "many", "if", "train")
+WARM_UP = 10
+TOGETHER = 32  # clients of the throughput
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one setting: p50 and p95 by part."""
+    """One setting: milliseconds by part, one at a time, and decisions a second of 32 clients."""
 
+    computed: str  # by what the backbone is computed: "auto (bf16)"
     fleet: int
     rows: int
     p50: dict[str, float]
     p95: dict[str, float]
+    per_second: float
 
 
 async def measure(
-    fleets: Sequence[int] = (5, 50),
-    contexts: Sequence[int] = (256, 2048),
+    fleets: Sequence[int] = (20,),
+    contexts: Sequence[int] = (1024,),
     requests: int = 200,
     words: int = 38,  # about 50 tokens
     seed: int = 0,
+    backbones: Sequence[Computed] = ALL,
 ) -> list[Latency]:
-    """Time `requests` decisions for each fleet size and context length."""
+    """Time `requests` decisions for each backbone, fleet size and context length."""
+    scorers = {each: await _scorer(each) for each in backbones}
+    try:
+        found = []
+        for fleet in fleets:
+            for rows in contexts:
+                found += await _one(scorers, fleet, rows, requests, words, seed)
+        return found
+    finally:
+        for scorer in scorers.values():
+            await scorer.aclose()
+
+
+async def _scorer(computed: Computed) -> Scorer:
     from router.value.batcher import Scorer
 
-    scorer = await Scorer.load(None, None, "cpu")
-    try:
-        return [
-            await _one(scorer, fleet, rows, requests, words, seed) for fleet in fleets for rows in contexts
-        ]
-    finally:
-        await scorer.aclose()
+    if computed == REFERENCE:
+        from router.value.model import V0
+
+        return Scorer(await asyncio.to_thread(lambda: V0.load(device="cpu").at("reference")))
+    return await Scorer.load(None, None, "cpu", precision=computed)
 
 
-async def _one(scorer: Scorer, fleet: int, rows: int, requests: int, words: int, seed: int) -> Latency:
-    rng, random = np.random.default_rng([seed, fleet, rows]), Random(seed)
-    contexts = await scorer.fit_fleet(
-        [
-            (
-                rng.standard_normal((rows, scorer.dim)).astype(np.float32),
-                rng.integers(0, 2, rows).astype(np.float32),
-            )
-            for _ in range(fleet)
-        ]
-    )
-    names = [f"model-{i}" for i in range(fleet)]
-    costs = {name: float(cost) for name, cost in zip(names, rng.random(fleet), strict=True)}
-    times: dict[str, list[float]] = {part: [] for part in PARTS}
-    for i in range(-10, requests):
-        prompt = f"{i} {fleet} {rows} " + " ".join(random.choices(WORDS, k=words))
+@dataclass(frozen=True)
+class _Fleet:
+    """Decisions over one fleet with one scorer."""
+
+    scorer: Scorer
+    contexts: Sequence[object]
+    costs: Mapping[str, float]
+    random: Random
+
+    async def decide(self, prompt: str) -> dict[str, float]:
+        """Milliseconds by part."""
         started = time.perf_counter()
-        scored = await scorer.score(prompt, contexts)
+        scored = await self.scorer.score(prompt, self.contexts)
         scored_at = time.perf_counter()
-        values = dict(zip(names, map(float, scored.values), strict=True))
-        decide(values, costs, {}, 0.7, 0.0, random, cost_scale=1.0)
+        values = dict(zip(self.costs, map(float, scored.values), strict=True))
+        decide(values, self.costs, {}, 0.7, 0.0, self.random, cost_scale=1.0)
         finished = time.perf_counter()
-        if i < 0:
-            continue  # warm-up
-        for part in ("backbone", "adapter", "head"):
-            times[part].append(scored.timings[part])
-        times["decide"].append((finished - scored_at) * 1e3)
-        times["total"].append((finished - started) * 1e3)
-    return Latency(
-        fleet,
-        rows,
-        {part: float(np.quantile(found, 0.5)) for part, found in times.items()},
-        {part: float(np.quantile(found, 0.95)) for part, found in times.items()},
-    )
+        return scored.timings | {"decide": (finished - scored_at) * 1e3, "total": (finished - started) * 1e3}
 
 
-def run(requests: int) -> None:
+async def _one(
+    scorers: Mapping[Computed, Scorer], fleet: int, rows: int, requests: int, words: int, seed: int
+) -> list[Latency]:
+    rng, random = np.random.default_rng([seed, fleet, rows]), Random(seed)
+    costs = {f"model-{i}": float(cost) for i, cost in enumerate(rng.random(fleet))}
+    deciding = {name: await _with_contexts(each, costs, rows, seed) for name, each in scorers.items()}
+    times: dict[Computed, list[dict[str, float]]] = {name: [] for name in scorers}
+    per_second: dict[Computed, list[float]] = {name: [] for name in scorers}
+    for number in range(-WARM_UP, requests):
+        prompt = _prompt(f"{number} {fleet} {rows}", random, words)
+        for name, each in deciding.items():
+            took = await each.decide(prompt)
+            if number >= 0:
+                times[name].append(took)
+    for batch in range(-1, max(1, requests // TOGETHER)):
+        prompts = [_prompt(f"{batch} {i} of {fleet} {rows}", random, words) for i in range(2 * TOGETHER)]
+        for name, each in deciding.items():
+            started = time.perf_counter()
+            await _closed_loop(each, prompts)
+            if batch >= 0:
+                per_second[name].append(len(prompts) / (time.perf_counter() - started))
+
+    def quantile(name: Computed, q: float) -> dict[str, float]:
+        return {part: float(np.quantile([each[part] for each in times[name]], q)) for part in PARTS}
+
+    return [
+        Latency(
+            _title(name, scorer),
+            fleet,
+            rows,
+            quantile(name, 0.5),
+            quantile(name, 0.95),
+            float(np.median(per_second[name])),
+        )
+        for name, scorer in scorers.items()
+    ]
+
+
+async def _with_contexts(scorer: Scorer, costs: Mapping[str, float], rows: int, seed: int) -> _Fleet:
+    rng = np.random.default_rng([seed, len(costs), rows])
+    histories = [
+        (
+            rng.standard_normal((rows, scorer.dim)).astype(np.float32),
+            rng.integers(0, 2, rows).astype(np.float32),
+        )
+        for _ in costs
+    ]
+    return _Fleet(scorer, await scorer.fit_fleet(histories), costs, Random(seed))
+
+
+async def _closed_loop(deciding: _Fleet, prompts: Sequence[str]) -> None:
+    waiting = iter(prompts)
+
+    async def client() -> None:
+        for prompt in waiting:
+            await deciding.decide(prompt)
+
+    await asyncio.gather(*(client() for _ in range(TOGETHER)))
+
+
+def _prompt(name: str, random: Random, words: int) -> str:
+    return f"{name} {' '.join(random.choices(WORDS, k=words))}"
+
+
+def _title(name: Computed, scorer: Scorer) -> str:
+    return f"{name} ({scorer.precision})" if name == "auto" else name
+
+
+def run(requests: int, fleets: Sequence[int], contexts: Sequence[int], words: int) -> None:
     """Measure and print a table."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="one decision, milliseconds, p50 / p95")
-    for column in ("fleet", "rows", *PARTS):
+    found = asyncio.run(measure(fleets, contexts, requests, words))
+    table = Table(title=f"one decision, milliseconds, p50 / p95, {words} words")
+    for column in ("fleet", "rows", "backbone by", *PARTS, "p50, ratio", "decisions/s", "ratio"):
         table.add_column(column, justify="right")
-    for found in asyncio.run(measure(requests=requests)):
-        cells = (f"{found.p50[part]:.2f} / {found.p95[part]:.2f}" for part in PARTS)
-        table.add_row(str(found.fleet), str(found.rows), *cells)
-    Console().print(table)
+    for each in found:
+        before = next(one for one in found if (one.fleet, one.rows) == (each.fleet, each.rows))
+        cells = (f"{each.p50[part]:.2f} / {each.p95[part]:.2f}" for part in PARTS)
+        ratios = (
+            f"{each.p50['total'] / before.p50['total']:.2f}",
+            f"{each.per_second / before.per_second:.2f}",
+        )
+        table.add_row(
+            str(each.fleet),
+            str(each.rows),
+            each.computed,
+            *cells,
+            ratios[0],
+            f"{each.per_second:.0f}",
+            ratios[1],
+        )
+    Console(width=None if Console().is_terminal else 160).print(table)

@@ -138,7 +138,7 @@ async def _load(
         from router.value.batcher import Scorer  # imports torch when it loads
 
         value = settings.value
-        scorer = await Scorer.load(value.weights, value.backbone, value.device, value.tabpfn)
+        scorer = await Scorer.load(value.weights, value.backbone, value.device, value.tabpfn, value.precision)
         await asyncio.to_thread(tokens.load)
     contexts = Contexts(engine, scorer, fleet.models, context_size=settings.context_size)
     await contexts.start()

@@ -4,19 +4,22 @@ A client of the gateway's value and schedule endpoints, for trainers: httpx and 
     with Client("http://127.0.0.1:8000") as gateway:
         prediction = gateway.predict(prompts, policy="run-1")
         budgets = gateway.budget(prediction.values, total=16 * len(prompts))
+
+`AsyncClient` is the same with `async with` and `await`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Method = Literal["greedy", "envelope", "uniform", "variance", "knapsack"]
 BUSY = (429, 503)  # worth another try
@@ -110,6 +113,7 @@ class Rounds:
 
 
 Shape = TypeVar("Shape", Policy, Prediction)
+Answer = TypeVar("Answer")
 
 
 class Client:
@@ -123,8 +127,7 @@ class Client:
     def __init__(
         self, base_url: str, key: str | None = None, *, timeout_s: float = 300.0, retries: int = 5
     ) -> None:
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout_s)
+        self._http = httpx.Client(base_url=base_url, headers=_headers(key), timeout=timeout_s)
         self._retries = retries
 
     def __enter__(self) -> Self:
@@ -141,16 +144,15 @@ class Client:
         self, policy: str, outcomes: Sequence[Outcome], *, reward_range: tuple[float, float] = (0.0, 1.0)
     ) -> Policy:
         """Add 1 to 1,024 outcomes, with rewards in `reward_range`, to a policy's buffer. On the disk on return."""
-        body = {"outcomes": [_plain(each) for each in outcomes], "reward_range": reward_range}
-        return _read(Policy, self._send("POST", f"/v1/value/policies/{_name(policy)}/outcomes", body))
+        return self._send(_report(policy, outcomes, reward_range))
 
     def policies(self) -> list[Policy]:
         """Every policy, by name."""
-        return [_read(Policy, each) for each in self._send("GET", "/v1/value/policies")["data"]]
+        return self._send(_policies())
 
     def delete(self, policy: str) -> None:
         """Forget a policy and its buffer."""
-        self._send("DELETE", f"/v1/value/policies/{_name(policy)}")
+        self._send(_delete(policy))
 
     def predict(
         self,
@@ -161,12 +163,7 @@ class Client:
         until_step: int | None = None,
     ) -> Prediction:
         """Success rates of 1 to 1,024 prompts for a named policy, from its rows up to `until_step`."""
-        body: dict[str, Any] = {"prompts": list(prompts), "policy": policy}
-        if sample is not None:
-            body["sample"] = _plain(sample)
-        if until_step is not None:
-            body["until_step"] = until_step
-        return _read(Prediction, self._send("POST", "/v1/value/predict", body))
+        return self._send(_predict(prompts, policy, sample, until_step))
 
     def predict_from(
         self,
@@ -176,46 +173,208 @@ class Client:
         reward_range: tuple[float, float] = (0.0, 1.0),
     ) -> Prediction:
         """Success rates of 1 to 1,024 prompts for whoever earned `context` (at most 512); nothing is stored."""
-        earned = [_plain(each) for each in context]
-        body = {"prompts": list(prompts), "context": earned, "reward_range": reward_range}
-        return _read(Prediction, self._send("POST", "/v1/value/predict", body))
+        return self._send(_predict_from(prompts, context, reward_range))
 
     def budget(
         self, values: Sequence[float], total: int, *, method: Method = "greedy", low: int = 2, high: int = 128
     ) -> list[int]:
         """Rollouts of each prompt, from `low` to `high`, `total` together, for success rates `values`."""
-        body = {"values": list(values), "total": total, "method": method, "low": low, "high": high}
-        budgets: list[int] = self._send("POST", "/v1/schedule/budget", body)["budgets"]
-        return budgets
+        return self._send(_budget({"values": list(values)}, total, method, low, high))
+
+    def budget_from_epoch(
+        self,
+        rates: Sequence[float | None],
+        total: int,
+        *,
+        method: Method = "greedy",
+        low: int = 2,
+        high: int = 128,
+    ) -> list[int]:
+        """As `budget`, for the success rates of the last epoch; None where a prompt had no rollouts."""
+        return self._send(_budget({"rates": list(rates)}, total, method, low, high))
 
     def start(
         self, priors: Sequence[float], rule: Rule | None = None, limits: Limits | None = None
     ) -> Rounds:
         """The first round for success rates `priors` (N,), at most 4,096."""
-        body = {"priors": list(priors), "reports": []}
-        return self._rounds({**body, "rule": _plain(rule or Rule()), "limits": _plain(limits or Limits())})
+        return self._send(_start(priors, rule, limits))
 
     def next(self, rounds: Rounds, rewards: Sequence[Sequence[float]]) -> Rounds:
         """The round after the allocated rollouts earned `rewards`, a sequence for each prompt."""
-        reports = [*rounds.sent["reports"], [list(each) for each in rewards]]
-        return self._rounds({**rounds.sent, "reports": reports})
+        return self._send(_next(rounds, rewards))
 
-    def _rounds(self, body: dict[str, Any]) -> Rounds:
-        answer = self._send("POST", "/v1/schedule/rounds", body)
-        return Rounds(
-            answer["allocation"], answer["done"], answer["baselines"], answer["advantages"], sent=body
-        )
-
-    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _send(self, call: _Call[Answer]) -> Answer:
         for left in range(self._retries, -1, -1):
-            reply = self._http.request(method, path, json=body)
+            reply = self._http.request(call.method, call.path, json=call.body)
             if reply.status_code not in BUSY or not left:
                 break
             time.sleep(_wait_s(reply))
+        return call.answer(reply)
+
+
+class AsyncClient:
+    """`Client` for one event loop: the same methods, awaited. What is awaited may be cancelled at any time."""
+
+    def __init__(
+        self, base_url: str, key: str | None = None, *, timeout_s: float = 300.0, retries: int = 5
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(key), timeout=timeout_s)
+        self._retries = retries
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def report(
+        self, policy: str, outcomes: Sequence[Outcome], *, reward_range: tuple[float, float] = (0.0, 1.0)
+    ) -> Policy:
+        """As `Client.report`."""
+        return await self._send(_report(policy, outcomes, reward_range))
+
+    async def policies(self) -> list[Policy]:
+        """As `Client.policies`."""
+        return await self._send(_policies())
+
+    async def delete(self, policy: str) -> None:
+        """As `Client.delete`."""
+        await self._send(_delete(policy))
+
+    async def predict(
+        self,
+        prompts: Sequence[str],
+        policy: str,
+        *,
+        sample: Sample | None = None,
+        until_step: int | None = None,
+    ) -> Prediction:
+        """As `Client.predict`."""
+        return await self._send(_predict(prompts, policy, sample, until_step))
+
+    async def predict_from(
+        self,
+        prompts: Sequence[str],
+        context: Sequence[Outcome],
+        *,
+        reward_range: tuple[float, float] = (0.0, 1.0),
+    ) -> Prediction:
+        """As `Client.predict_from`."""
+        return await self._send(_predict_from(prompts, context, reward_range))
+
+    async def budget(
+        self, values: Sequence[float], total: int, *, method: Method = "greedy", low: int = 2, high: int = 128
+    ) -> list[int]:
+        """As `Client.budget`."""
+        return await self._send(_budget({"values": list(values)}, total, method, low, high))
+
+    async def budget_from_epoch(
+        self,
+        rates: Sequence[float | None],
+        total: int,
+        *,
+        method: Method = "greedy",
+        low: int = 2,
+        high: int = 128,
+    ) -> list[int]:
+        """As `Client.budget_from_epoch`."""
+        return await self._send(_budget({"rates": list(rates)}, total, method, low, high))
+
+    async def start(
+        self, priors: Sequence[float], rule: Rule | None = None, limits: Limits | None = None
+    ) -> Rounds:
+        """As `Client.start`."""
+        return await self._send(_start(priors, rule, limits))
+
+    async def next(self, rounds: Rounds, rewards: Sequence[Sequence[float]]) -> Rounds:
+        """As `Client.next`."""
+        return await self._send(_next(rounds, rewards))
+
+    async def _send(self, call: _Call[Answer]) -> Answer:
+        for left in range(self._retries, -1, -1):
+            reply = await self._http.request(call.method, call.path, json=call.body)
+            if reply.status_code not in BUSY or not left:
+                break
+            await asyncio.sleep(_wait_s(reply))
+        return call.answer(reply)
+
+
+# What is sent, whoever sends it
+
+
+@dataclass(frozen=True)
+class _Call(Generic[Answer]):
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    read: Callable[[dict[str, Any]], Answer]
+
+    def answer(self, reply: httpx.Response) -> Answer:
         if reply.is_success:
-            answer: dict[str, Any] = reply.json()
-            return answer
+            return self.read(reply.json())
         raise _refusal(reply)
+
+
+def _report(policy: str, outcomes: Sequence[Outcome], reward_range: tuple[float, float]) -> _Call[Policy]:
+    body = {"outcomes": [_plain(each) for each in outcomes], "reward_range": reward_range}
+    return _Call("POST", f"/v1/value/policies/{_name(policy)}/outcomes", body, lambda it: _read(Policy, it))
+
+
+def _policies() -> _Call[list[Policy]]:
+    return _Call("GET", "/v1/value/policies", None, lambda it: [_read(Policy, each) for each in it["data"]])
+
+
+def _delete(policy: str) -> _Call[None]:
+    return _Call("DELETE", f"/v1/value/policies/{_name(policy)}", None, lambda _: None)
+
+
+def _predict(
+    prompts: Sequence[str], policy: str, sample: Sample | None, until_step: int | None
+) -> _Call[Prediction]:
+    body: dict[str, Any] = {"prompts": list(prompts), "policy": policy}
+    if sample is not None:
+        body["sample"] = _plain(sample)
+    if until_step is not None:
+        body["until_step"] = until_step
+    return _Call("POST", "/v1/value/predict", body, lambda it: _read(Prediction, it))
+
+
+def _predict_from(
+    prompts: Sequence[str], context: Sequence[Outcome], reward_range: tuple[float, float]
+) -> _Call[Prediction]:
+    earned = [_plain(each) for each in context]
+    body = {"prompts": list(prompts), "context": earned, "reward_range": reward_range}
+    return _Call("POST", "/v1/value/predict", body, lambda it: _read(Prediction, it))
+
+
+def _budget(known: dict[str, Any], total: int, method: Method, low: int, high: int) -> _Call[list[int]]:
+    body = {**known, "total": total, "method": method, "low": low, "high": high}
+    return _Call("POST", "/v1/schedule/budget", body, lambda it: list(it["budgets"]))
+
+
+def _start(priors: Sequence[float], rule: Rule | None, limits: Limits | None) -> _Call[Rounds]:
+    body = {"priors": list(priors), "reports": []}
+    return _rounds({**body, "rule": _plain(rule or Rule()), "limits": _plain(limits or Limits())})
+
+
+def _next(rounds: Rounds, rewards: Sequence[Sequence[float]]) -> _Call[Rounds]:
+    reports = [*rounds.sent["reports"], [list(each) for each in rewards]]
+    return _rounds({**rounds.sent, "reports": reports})
+
+
+def _rounds(body: dict[str, Any]) -> _Call[Rounds]:
+    def read(it: dict[str, Any]) -> Rounds:
+        return Rounds(it["allocation"], it["done"], it["baselines"], it["advantages"], sent=body)
+
+    return _Call("POST", "/v1/schedule/rounds", body, read)
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def _name(policy: str) -> str:

@@ -96,12 +96,13 @@ class StoreSettings:
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """V0's weights (None: those in the package), backbone (None: the weights' own), device and head."""
+    """V0's weights (None: those in the package), backbone (None: the weights' own), device, head and precision."""
 
     weights: Path | None
     backbone: str | None
     device: Literal["auto", "cpu", "cuda"]
     tabpfn: TabpfnSettings | None = None  # None: the head is ours
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the backbone, on a CPU
 
 
 @dataclass(frozen=True)
@@ -421,7 +422,9 @@ class _Reader:
             backbone = str(self._path.parent / Path(backbone).expanduser())
             if not Path(backbone).is_dir():
                 self._add(("value", "backbone"), f"value.backbone: there is no folder {backbone}")
-        return ValueSettings(weights, backbone, section.device, self._tabpfn(section)) if section else None
+        if section is None:
+            return None
+        return ValueSettings(weights, backbone, section.device, self._tabpfn(section), section.precision)
 
     def _tabpfn(self, section: ValueSection) -> TabpfnSettings | None:
         """What the file says about TabPFN; None where it is not the head, or after saying what is wrong."""

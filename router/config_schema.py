@@ -155,6 +155,7 @@ class ValueSection(Section):
     weights: Annotated[str, Field(min_length=1)] | None = None
     backbone: Annotated[str, Field(min_length=1)] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     tabpfn: TabpfnSection | None = None
 
 

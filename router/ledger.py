@@ -3,7 +3,7 @@ Decisions between their making and their row: nothing here makes a request wait.
 
 A reply's row is handed to the store's writer when the reply ends, whatever its end. Where the prompt has not
 been embedded, because the caller named the model, that is done first, in the background and for a small part of the
-time: an embedding costs ten times the CPU of the call. Feedback may come before all that is over: it waits for its
+time: an embedding costs several times the CPU of the call. Feedback may come before all that is over: it waits for its
 decision here, whose embedding then comes first.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EMBEDDINGS_WAITING = 256  # beyond that, the oldest decisions on named models are kept without their embedding
-REST = 9.0  # pause after an embedding, in its own time: a tenth of one core at the most
+REST = 29.0  # pause after an embedding, in its own time: a thirtieth of one core at the most
 LONGEST_REST_S = 1.0  # the first one may have waited for V0 to load
 NO_VERSION = "none"  # the version of a prompt that was never embedded
 

@@ -13,6 +13,7 @@ import orjson
 from fleet.errors import UpstreamError
 from fleet.providers.catalog import OPENAI_COMPATIBLE, base_url
 from fleet.providers.keys import blank, read_key
+from fleet.providers.proxies import proxy_of
 from fleet.upstream import Reply, request_id
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class OpenAiCompatible:
     Upstream for OpenAI, Groq, Ollama, vLLM and every other endpoint with the same API.
 
     aiohttp, since a call costs a fraction of httpx's CPU, and a stream's chunk less still. Proxies are taken from
-    the environment, certificates from certifi and the system.
+    the environment when an address is first asked, certificates from certifi and the system.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -56,7 +57,7 @@ class OpenAiCompatible:
         address = base_url(model.target, model.api_base)
         if address is None:
             raise UpstreamError(model.name, "connect")
-        key = read_key(model)
+        key, proxy = read_key(model), proxy_of(address)
         try:
             response = await self._client.post(
                 f"{address}/{path}",
@@ -65,6 +66,8 @@ class OpenAiCompatible:
                 timeout=_timeout(model.timeouts, self._timeouts),
                 allow_redirects=False,
                 ssl=_certificates() if address.startswith("https:") else True,
+                proxy=proxy.url,
+                proxy_auth=proxy.auth,
             )
         except (*_FAILURES, ValueError) as error:  # ValueError: an address that is none
             raise UpstreamError(model.name, _cause(error, before_reply=True)) from error
@@ -85,7 +88,6 @@ class OpenAiCompatible:
                 # Bytes are passed on unread, so they must not be compressed for us alone.
                 headers={"accept-encoding": "identity", "content-type": "application/json"},
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=True,
             )
         return self._session
 

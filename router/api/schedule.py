@@ -16,7 +16,7 @@ from router.api.request import Caller, raw_body
 from router.api.value import Number, PoliciesOf, Strict, ToPredict, ordered, predicted, prediction_of
 from router.errors import BadRequest
 from router.gate import Gate
-from router.schedule.budget import HIGH, LOW, POLICIES, utility
+from router.schedule.budget import HIGH, LOW, POLICIES, filled, utility
 from router.schedule.fusion import COST, Rewards, Rule, Shrinkage
 from router.schedule.robust import RobustMixture
 from router.schedule.rounds import Limits, Rounds, start
@@ -41,19 +41,22 @@ GateOf = Annotated[Gate, Depends(gate)]
 
 
 class ToBudget(Strict):
-    """Rollouts to share out among prompts of known `values`, or of values to `predict` first."""
+    """Rollouts to share out among prompts of known `values`, of values to `predict` first, or of observed `rates`."""
 
     values: list[Rate] | None = Field(None, max_length=MOST_VALUES)
     predict: ToPredict | None = Field(None, description="as the body of POST /v1/value/predict")
+    rates: list[Rate | None] | None = Field(
+        None, max_length=MOST_VALUES, description="the last epoch's; null where a prompt had no rollouts"
+    )
     total: int = Field(ge=0, le=MOST_VALUES * MOST_ROLLOUTS)
     method: Literal["greedy", "envelope", "uniform", "variance", "knapsack"] = "greedy"
     low: Rollouts = LOW
     high: Rollouts = HIGH
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> ToBudget:
-        if (self.values is None) == (self.predict is None):
-            raise ValueError("exactly one of values and predict is needed")
+    def _one_of_three(self) -> ToBudget:
+        if (self.values, self.predict, self.rates).count(None) != 2:
+            raise ValueError("exactly one of values, predict and rates is needed")
         return self
 
 
@@ -100,7 +103,8 @@ async def budget(request: Request, built: PoliciesOf, turn: GateOf, _key: Caller
     """Rollouts of each prompt, `total` together, and what they are worth by V0's Eq. 9."""
     sent = read_body(ToBudget, await raw_body(request))
     prediction = await predicted(built, sent.predict) if sent.predict else None
-    values = np.array(sent.values, dtype=float) if prediction is None else prediction.values.astype(float)
+    given = sent.rates if sent.values is None else sent.values
+    values = filled(np.array(given, dtype=float)) if prediction is None else prediction.values.astype(float)
     shown = {} if prediction is None else {"prediction": prediction_of(prediction)}
     async with turn.passing():
         return _json(await asyncio.to_thread(_budget, values, sent, shown))

@@ -145,10 +145,14 @@ class PreviousEpoch:
         count, rates = len(_checked(values, total, low, high)), np.asarray(self.rates, dtype=float)
         if rates.shape != (count,):
             raise ValueError(f"{count} prompts, but rates of the last epoch have shape {rates.shape}")
-        seen = ~np.isnan(rates)
-        return self.policy(
-            np.where(seen, rates, rates[seen].mean() if seen.any() else 0.5), total, low=low, high=high
-        )
+        return self.policy(filled(rates), total, low=low, high=high)
+
+
+def filled(rates: ArrayLike) -> Floats:
+    """Observed success rates (N,), with the mean of the others where one is NaN, and ½ where all are."""
+    known = np.asarray(rates, dtype=float)
+    seen = ~np.isnan(known)
+    return np.where(seen, known, known[seen].mean() if seen.any() else 0.5)
 
 
 POLICIES: Mapping[str, Policy] = {

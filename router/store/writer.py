@@ -68,7 +68,7 @@ class Writer:
     """
 
     def __init__(
-        self, engine: Engine, *, capacity: int = 10_000, batch: int = 512, linger_s: float = 0.02
+        self, engine: Engine, *, capacity: int = 10_000, batch: int = 512, linger_s: float = 0.05
     ) -> None:
         self._engine = engine
         self._queue: queue.Queue[_Decision | _Feedback | _Stop] = queue.Queue(capacity)
@@ -77,6 +77,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._lock = threading.Lock()  # nothing enters the queue behind the stop sign
         self._closing = threading.Event()
+        self._hurry = threading.Event()  # somebody waits for what is queued
         self._dropped = 0
         self._last_error: str | None = None
         self._logged_at = -LOG_EVERY_S
@@ -95,6 +96,7 @@ class Writer:
             return
         if first:
             await asyncio.to_thread(self._queue.put, _Stop())
+            self._hurry.set()
         await asyncio.to_thread(self._thread.join)
 
     def decision(self, row: DecisionRow) -> None:
@@ -130,6 +132,8 @@ class Writer:
                 self._queue.put_nowait(item)
             except queue.Full:
                 return "the queue is full"
+        if isinstance(item, _Feedback):
+            self._hurry.set()
         return None
 
     def _run(self) -> None:
@@ -145,22 +149,24 @@ class Writer:
 
     def _gather(self, batch: list[_Decision | _Feedback]) -> bool:
         """Fill a batch from the queue; True when the queue has ended."""
-        hurried = bool(batch)
-        deadline: float | None = None
+        if not batch:
+            first = self._queue.get()
+            if isinstance(first, _Stop):
+                return True
+            batch.append(first)
+            # asleep meanwhile: to be woken by every decision would cost the event loop as much as the decision
+            self._hurry.wait(self._linger_s)
+        self._hurry.clear()
         while len(batch) < self._batch:
-            if hurried:
-                patience: float | None = 0.0
-            else:
-                patience = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                item = self._queue.get(timeout=patience)
+                item = self._queue.get_nowait()
             except queue.Empty:
                 return False
             if isinstance(item, _Stop):
                 return True
-            deadline = deadline or time.monotonic() + self._linger_s
-            hurried = hurried or isinstance(item, _Feedback)
             batch.append(item)
+        if not self._queue.empty():
+            self._hurry.set()  # what is left has waited already, and feedback may be in it
         return False
 
     def _write(self, batch: Sequence[_Decision | _Feedback]) -> list[_Decision]:

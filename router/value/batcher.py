@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from router.value.backbone import Precision
     from router.value.library import FromPairs
     from router.value_settings import TabpfnSettings
 
@@ -58,12 +59,22 @@ class Scorer:
         self._remembered: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self.version = value_model.version
         self.dim = value_model.dim
+        self.precision = value_model.precision
 
     @classmethod
     async def load(
-        cls, weights: Path | None, backbone: str | None, device: str, tabpfn: TabpfnSettings | None = None
+        cls,
+        weights: Path | None,
+        backbone: str | None,
+        device: str,
+        tabpfn: TabpfnSettings | None = None,
+        precision: Precision = "auto",
     ) -> Scorer:
-        """Load V0, with its own head or TabPFN, in a thread and warm it up; takes seconds, blocks nothing."""
+        """
+        Load V0, with its own head or TabPFN, in a thread and warm it up; takes seconds, blocks nothing.
+
+        `precision` is the backbone's, as in `Backbone.at`. Raises what loading raises.
+        """
 
         def work() -> FromPairs[Any]:
             import torch
@@ -73,7 +84,7 @@ class Scorer:
             if tabpfn is None:
                 from router.value.model import V0
 
-                value_model = V0.load(weights, backbone, device)
+                value_model = V0.load(weights, backbone, device).at(precision)
             else:
                 from router.value.tabpfn_model import TabpfnV0
 

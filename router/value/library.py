@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from copy import copy
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from router.value.backbone import TokenStates
+    from router.value.backbone import Backbone, Precision, TokenStates
 
 TEXTS = 32  # embedded in one go
 
@@ -29,6 +30,24 @@ class FromPairs(ABC, Generic[ContextT]):
 
     version: str
     dim: int
+    _backbone: Backbone  # of those that have one of ours
+
+    def at(self, precision: Precision) -> Self:
+        """
+        The same V0, its backbone computing at a precision (`Backbone.at`); itself where the backbone is none of ours.
+
+        Raises `BackboneError`.
+        """
+        if not hasattr(self, "_backbone"):
+            return self
+        other = copy(self)
+        other._backbone = self._backbone.at(precision)
+        return other
+
+    @property
+    def precision(self) -> str:
+        """What the backbone computes its matrix products in."""
+        return self._backbone.precision if hasattr(self, "_backbone") else "fp32"
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> TokenStates:

@@ -83,12 +83,7 @@ def evaluate_protocol(data: Path, weights: Path | None, cache: Path, protocol: s
     """Weights as they are on one source by one protocol (or `both`); what they were trained on is never asked."""
     with complaints():
         protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
-        checkpoint = checkpoints.load(weights)
-        config = TrainConfig(
-            sources=(data.name,), most_prompts=10**9, adapter=checkpoint.network.adapter.config
-        )
-        corpus = load_corpus(data, config, Backbone.load(checkpoint.backbone), cache)[0]
-        seen = np.isin(fingerprints(corpus.source.texts), checkpoint.trained_on)
+        checkpoint, corpus, seen = weights_and_source(data, weights, cache)
         if seen.any():
             typer.echo(
                 f"{int(seen.sum())} of {len(seen)} prompts were trained on: never asked about, only context\n"
@@ -107,6 +102,16 @@ def evaluate_protocol(data: Path, weights: Path | None, cache: Path, protocol: s
                 typer.echo(predictors_table(named))
                 typer.echo(f"The shortcut:\n\n{shortcut_table(named)}")
                 typer.echo(f"Gradient in the shortcut's span:\n\n{gradient_table(named['v0'])}")
+
+
+def weights_and_source(
+    data: Path, weights: Path | None, cache: Path
+) -> tuple[Checkpoint, Corpus, NDArray[np.bool_]]:
+    """Weights (default: those in the package), a source as they read it, and which prompts (P,) trained them."""
+    checkpoint = checkpoints.load(weights)
+    config = TrainConfig(sources=(data.name,), most_prompts=10**9, adapter=checkpoint.network.adapter.config)
+    corpus = load_corpus(data, config, Backbone.load(checkpoint.backbone), cache)[0]
+    return checkpoint, corpus, np.isin(fingerprints(corpus.source.texts), checkpoint.trained_on)
 
 
 def _trials(data: Path, corpus: Corpus, protocol: str, seed: int, seen: NDArray[np.bool_]) -> list[Trial]:

@@ -59,10 +59,10 @@ def serve(settings):
     """Serve a gateway on a real socket, for an SDK: `async with serve(script, beta=1) as (url, upstream)`."""
 
     @asynccontextmanager
-    async def serving_it(script=None, **changes):
+    async def serving_it(script=None, scorer=None, **changes):
         chosen = replace(settings, **changes)
         upstream = Scripted({each.name: Says() for each in chosen.fleet} | (script or {}))
-        app = create_app(chosen, scorer=FakeScorer(), fleet=fleet_of(upstream, *chosen.fleet))
+        app = create_app(chosen, scorer=scorer or FakeScorer(), fleet=fleet_of(upstream, *chosen.fleet))
         async with serving(app) as url:
             yield url, upstream
 

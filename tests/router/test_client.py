@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from router import client
-from router.client import Client, ClientError, Limits, Outcome, Rule, Sample
+from router.client import AsyncClient, Client, ClientError, Limits, Outcome, Rule, Sample
 from router.schedule import budget, fusion, robust, rounds
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,20 @@ async def test_budgets_are_the_librarys(serve):
     await using(serve, use)
 
 
+async def test_the_last_epochs_rates_are_budgeted_as_the_library_does(serve):
+    rates = [0.25, None, 1.0, None, 0.5]
+    known = np.array(rates, dtype=float)
+
+    def use(gateway):
+        for name, policy in budget.POLICIES.items():
+            found = gateway.budget_from_epoch(rates, 100, method=name, high=40)
+            assert found == budget.PreviousEpoch(known, policy)(np.zeros(5), 100, high=40).tolist()
+        with pytest.raises(ClientError, match=r"rates\.1"):
+            gateway.budget_from_epoch([0.5, 1.5], 8)
+
+    await using(serve, use)
+
+
 @pytest.mark.parametrize(
     ("rule", "library"),
     [
@@ -101,6 +116,51 @@ async def test_rounds_over_http_are_the_librarys(serve, rule, library):
             assert got == pytest.approx(wanted.tolist())
 
     await using(serve, use)
+
+
+async def test_the_async_client_gets_what_the_other_gets(serve):
+    async with serve() as (url, _), AsyncClient(url) as gateway:
+        told = await gateway.report("run", [Outcome("a", 1.0), Outcome("b", 0.0), Outcome("c", 1.0)])
+        assert await gateway.policies() == [told]
+        values = (await gateway.predict(PROMPTS, "run")).values
+        assert values == pytest.approx([2 / 3] * 3, abs=1e-5)
+        assert (await gateway.predict_from(PROMPTS, [Outcome("a", 1.0)])).values == [1.0] * 3
+        by_value = await gateway.budget(values, 48, method="variance")
+        by_epoch = await gateway.budget_from_epoch([2 / 3, None, 2 / 3], 48, method="variance")
+        assert by_value == by_epoch == [16] * 3
+        rounds = await gateway.start([0.9, 0.5])
+        while not rounds.done:
+            rounds = await gateway.next(rounds, [[-1.0] * count for count in rounds.allocation])
+        assert [len(each) for each in rounds.advantages] == [16, 16]
+        with pytest.raises(ClientError, match="no outcomes are known"):
+            await gateway.predict(PROMPTS, "nobody")
+        await gateway.delete("run")
+        assert await gateway.policies() == []
+
+
+def test_the_two_clients_have_the_same_methods():
+    def methods_of(kind):
+        found = {name: value for name, value in vars(kind).items() if callable(value) and name[0] != "_"}
+        return {name.removeprefix("a"): inspect.signature(value) for name, value in found.items()}
+
+    assert methods_of(Client) == methods_of(AsyncClient)
+
+
+async def test_the_async_client_waits_for_a_busy_gateway(monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(client.asyncio, "sleep", sleep)
+    replies = iter(
+        [httpx.Response(429, headers={"retry-after": "7"}), httpx.Response(200, json={"data": []})]
+    )
+    async with AsyncClient("http://gateway", retries=2) as gateway:
+        transport = httpx.MockTransport(lambda _: next(replies))
+        gateway._http = httpx.AsyncClient(base_url="http://gateway", transport=transport)
+        assert await gateway.policies() == []
+    assert slept == [7.0]
 
 
 def test_a_busy_gateway_is_tried_again_and_a_busier_one_given_up(monkeypatch):

@@ -34,6 +34,13 @@ def test_the_head_is_ours_unless_told(read):
     assert read("value: {tabpfn: {weights: nowhere.ckpt}}").value.tabpfn is None
 
 
+def test_the_backbone_takes_the_fastest_precision_that_agrees_unless_told(read):
+    assert read("").value.precision == "auto"
+    assert read("value: {precision: fp32}").value.precision == "fp32"
+    with pytest.raises(ConfigError, match=r"value\.precision"):
+        read("value: {precision: int8}")
+
+
 def test_tabpfn_is_read_with_its_defaults_and_paths_beside_the_file(read, tmp_path):
     tabpfn = read("value: {head: tabpfn, tabpfn: {weights: tabpfn-v2-classifier.ckpt}}").value.tabpfn
     assert tabpfn == TabpfnSettings(tmp_path / "tabpfn-v2-classifier.ckpt", None, 4, "levels", 8 << 30)

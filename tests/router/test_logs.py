@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 
 from router.config import ConfigError, load
-from router.logs import TEXT, Json, configure
+from router.logs import TEXT, Gathered, Json, configure
 from tests.router.fakes import Fails, Says
 from tests.router.running import ASK
 
@@ -114,3 +117,56 @@ def test_router_yaml_takes_text_or_json_and_nothing_else(tmp_path):
     path.write_text(FLEET + "server:\n  log: xml\n")
     with pytest.raises(ConfigError, match=r"router.yaml:3: server.log should be 'text' or 'json'"):
         load(path, {})
+
+
+class Counting(io.StringIO):
+    """Counts its writes."""
+
+    writes = 0
+
+    def write(self, text):
+        self.writes += 1
+        return super().write(text)
+
+
+@pytest.fixture
+def gathered():
+    """A logger of its own, and what it has written."""
+    log, stream = logging.Logger("one"), Counting()
+    log.addHandler(Gathered(stream))
+    return log, stream
+
+
+def test_lines_of_a_moment_are_written_together_and_soon(gathered):
+    log, stream = gathered
+    for number in range(100):
+        log.info("line %d", number)
+    assert stream.writes == 0
+    until = time.monotonic() + 5
+    while not stream.writes and time.monotonic() < until:
+        time.sleep(0.01)
+    assert stream.getvalue().splitlines() == [f"line {number}" for number in range(100)]
+    assert stream.writes == 1
+    log.info("later")
+    log.handlers[0].flush()
+    assert stream.getvalue().splitlines()[-1] == "later"
+
+
+def test_a_warning_is_written_at_once_after_what_came_before_it(gathered):
+    log, stream = gathered
+    log.info("first")
+    log.warning("second")
+    assert stream.getvalue() == "first\nsecond\n"
+
+
+def test_what_waits_is_written_when_the_process_ends():
+    said = "import logging; from router.logs import configure; configure('text'); logging.getLogger('x').info('last')"
+    ended = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert ended.stderr.endswith(" INFO x last\n")
+
+
+def test_a_reader_that_is_gone_is_no_error(gathered, capsys):
+    log, stream = gathered
+    stream.close()
+    log.warning("nobody hears")
+    assert capsys.readouterr().err == ""

@@ -38,6 +38,9 @@ async def test_values_of_an_epoch_are_one_call(start):
         ({"values": [0.5], "total": 8, "method": "best"}, "method"),
         ({"values": [0.5], "total": 8.5}, "total"),
         ({"total": 8}, None),
+        ({"values": [0.5], "rates": [0.5], "total": 8}, None),
+        ({"rates": [None, -0.5], "total": 8}, "rates.1"),
+        ({"rates": [0.5, "unseen"], "total": 8}, "rates.1"),
         ({"predict": {"prompts": [], "policy": "x"}, "total": 8}, "predict.prompts"),
     ],
 )

@@ -12,7 +12,7 @@ from router.value.batcher import Scorer
 class CountingModel:
     """Embeds a text as its length and values it against a context as context + length."""
 
-    version, dim = "fake-1", 1
+    version, dim, precision = "fake-1", 1, "fp32"
 
     def __init__(self):
         self.batches, self.gate, self.error = [], threading.Event(), None

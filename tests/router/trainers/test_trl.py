@@ -1,0 +1,139 @@
+"""The adapter in TRL's real trainer, a nano model as policy; skipped where TRL is not installed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+pytest.importorskip("trl", reason="needs the extra: pip install 'v0-router[trl]'")
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig
+
+import fleet.nano
+from fleet.tasks import generate
+from router.client import Client
+from router.schedule import fusion
+from router.schedule.budget import greedy
+from router.trainers.trl import GatewayValues, ScheduledGRPOTrainer, fused, text_of
+from router.verifiers import grade
+
+MODEL = f"{fleet.nano.__path__[0]}/models/nano-s"
+
+
+def foretold(prompts):
+    return [0.5 + 0.4 * (len(prompt) % 2) for prompt in prompts]
+
+
+class Known:
+    """Predicts by the prompt; remembers what it is told."""
+
+    def __init__(self):
+        self.asked, self.told = [], []
+
+    def predict(self, prompts):
+        self.asked.append(list(prompts))
+        return foretold(prompts)
+
+    def report(self, prompts, rates):
+        self.told.append((list(prompts), rates))
+
+
+def trainer_of(values, tmp_path, **fields):
+    tasks = generate(24, 0, "train", ["units"])
+    answers = {task.prompt: task for task in tasks}
+
+    def right(prompts, completions, **_):
+        pairs = zip(prompts, completions, strict=True)
+        graded = [(answers[text_of(prompt)], said[0]["content"]) for prompt, said in pairs]
+        return [grade(task.verifier, said, task.answer) for task, said in graded]
+
+    return ScheduledGRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32),
+        processing_class=AutoTokenizer.from_pretrained(MODEL),
+        reward_funcs=right,
+        args=GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=16,
+            num_generations=4,
+            max_completion_length=8,
+            max_steps=3,
+            learning_rate=1e-3,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": t}]} for t in answers]),
+        values=values,
+        **fields,
+    )
+
+
+def test_a_batch_is_shared_out_by_the_budget_and_learnt_from_with_the_fused_baseline(tmp_path, monkeypatch):
+    values = Known()
+    trainer = trainer_of(values, tmp_path, high=8)
+    batches = []
+    inner = ScheduledGRPOTrainer._generate_and_score_completions
+
+    def noting(self, inputs):
+        output = inner(self, inputs)
+        batches.append((len(inputs), self._earned.numpy().copy(), output["advantages"].numpy().copy()))
+        return output
+
+    monkeypatch.setattr(ScheduledGRPOTrainer, "_generate_and_score_completions", noting)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    trainer.train()
+
+    assert len(batches) == len(values.asked) == len(values.told) == 3
+    for (rows, earned, found), asked, (told, rates) in zip(batches, values.asked, values.told, strict=True):
+        assert told == asked
+        assert len(set(asked)) == 4
+        priors = np.array(foretold(asked))
+        counts = greedy(priors, rows, low=2, high=8)
+        assert len(earned) == counts.sum() == 16
+        groups = np.split(earned.astype(float), np.cumsum(counts)[:-1])
+        assert rates == pytest.approx([one.mean() for one in groups])
+        rule = fusion.Shrinkage(rewards=fusion.BINARY)
+        baselines = [float(rule.baseline(g.mean(), p, len(g))) for g, p in zip(groups, priors, strict=True)]
+        wanted = [fusion.advantages(g, b, fusion.BINARY) for g, b in zip(groups, baselines, strict=True)]
+        assert found == pytest.approx(np.concatenate(wanted), abs=1e-5)
+    assert any(len(set(greedy(np.array(foretold(asked)), 16, high=8))) > 1 for asked in values.asked)
+    weights = dict(trainer.model.named_parameters())
+    assert any(not torch.equal(weights[name], old) for name, old in before.items())
+
+
+async def test_a_gateway_is_asked_and_told(serve):
+    def use(url):
+        with Client(url) as gateway:
+            values = GatewayValues(gateway, "run")
+            assert values.predict(["a", "b"]) == [0.5, 0.5]
+            values.report(["a", "b"], [1.0, 0.5])
+            assert values.predict(["c"]) == [0.75]
+            assert GatewayValues(gateway, "run").predict(["c"]) == [0.75]
+
+    async with serve() as (url, _):
+        await asyncio.to_thread(use, url)
+
+
+def test_a_reward_outside_the_range_is_named():
+    with pytest.raises(ValueError, match=r"earned 2\.0, not from 0\.0 to 1\.0"):
+        fused([np.array([0.0, 2.0])], np.array([0.5]), fusion.Shrinkage(rewards=fusion.BINARY))
+
+
+def test_the_last_user_turn_is_what_is_valued():
+    turns = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    assert text_of(turns) == "c"
+    assert text_of("plain") == "plain"
+    with pytest.raises(ValueError, match="last user turn"):
+        text_of(turns[1:2])
