@@ -49,22 +49,26 @@ def pooled(
 
 
 def of_value_model(
-    outcomes: Outcomes,
-    value_model: V0,
-    cache: Path,
-    progress: bool = True,
-    known: tuple[Backbone, NDArray[np.float32]] | None = None,
+    outcomes: Outcomes, value_model: V0, cache: Path, progress: bool = True
 ) -> NDArray[np.float32]:
     """
     What V0 sees in every prompt: (P, value_model.dim), kept under its version.
 
-    Made of `known` sentence embeddings (P, D) where these are its own backbone's and all that it reads.
+    Where its weights read the mean states of its backbone's layers, these are kept, for all weights that do.
     """
-    if known and not value_model.reads_tokens and value_model.version.startswith(known[0].version + "-"):
-        lengths = np.linalg.norm(known[1], axis=1, keepdims=True)
-        return value_model.of_pooled(known[1] / np.maximum(lengths, 1e-12), outcomes.texts)
-    stem = _stem(cache, f"v0-{value_model.version}", outcomes)
-    return _cached(outcomes.texts, stem, value_model.embed, progress, outcomes.name)
+    if value_model.reads_tokens:
+        stem = _stem(cache, f"v0-{value_model.version}", outcomes)
+        return _cached(outcomes.texts, stem, value_model.embed, progress, outcomes.name)
+
+    def encode(texts: list[str]) -> NDArray[np.float16]:
+        layers = value_model.encode(texts).layers
+        assert layers is not None
+        found: NDArray[np.float16] = layers.half().flatten(1).cpu().numpy()
+        return found
+
+    stem = _stem(cache, f"layers-{value_model.backbone_version}", outcomes)
+    flat = _cached(outcomes.texts, stem, encode, progress, outcomes.name)
+    return value_model.of_layers(flat.reshape(len(flat), -1, value_model.backbone_width), outcomes.texts)
 
 
 def _stem(cache: Path, version: str, outcomes: Outcomes) -> Path:
@@ -98,25 +102,27 @@ def _cached(
                 _save(part, _encode(texts[start : start + PART_ROWS], encode))
             parts.append(part)
             bar.advance(task, min(PART_ROWS, len(texts) - start))
-    computed = np.concatenate([np.load(part) for part in parts]).astype(np.float32)
+    computed = np.concatenate([np.load(part) for part in parts])
     _save(whole, computed)
     for part in parts:
         part.unlink(missing_ok=True)
-    return computed
+    return computed.astype(np.float32)
 
 
-def _encode(texts: Sequence[str], encode: Callable[[list[str]], NDArray[np.floating]]) -> NDArray[np.float32]:
+def _encode(
+    texts: Sequence[str], encode: Callable[[list[str]], NDArray[np.floating]]
+) -> NDArray[np.floating]:
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # alike lengths waste no padding
     rows = [
         encode([texts[i] for i in order[start : start + BATCH_ROWS]])
         for start in range(0, len(order), BATCH_ROWS)
     ]
-    result = np.empty((len(texts), rows[0].shape[1]), dtype=np.float32)
-    result[order] = np.concatenate(rows)
-    return result
+    computed = np.concatenate(rows)
+    computed[order] = computed.copy()
+    return computed
 
 
-def _save(path: Path, array: NDArray[np.float32]) -> None:
+def _save(path: Path, array: NDArray[np.floating]) -> None:
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("wb") as file:
         np.save(file, array)

@@ -182,8 +182,7 @@ def embed(outcomes: Outcomes, path: str, settings: Settings, routers: Sequence[s
     if not any(map(is_v0, routers)):
         return Material(outcomes, embeddings)
     value_model = V0.load(settings.weights, device=device)
-    known = (backbone, embeddings)
-    return Material(outcomes, embeddings, of_value_model(outcomes, value_model, cache, known=known))
+    return Material(outcomes, embeddings, of_value_model(outcomes, value_model, cache))
 
 
 def choose_device(device: str) -> None:

@@ -74,7 +74,11 @@ class Cell:
 
 CELLS = [
     Cell("connectors"),
-    *(Cell("connectors", connector=name) for name in CONNECTORS if name not in {"none", "residual_dynamic"}),
+    *(
+        Cell("connectors", connector=name)
+        for name in CONNECTORS
+        if name not in {"layers", "residual_dynamic"}
+    ),
     *(Cell("losses", loss=name) for name in ("ce", "intra", "intra+inter")),
     Cell("head", head="tuned"),
     Cell("head", head="frozen"),
@@ -97,7 +101,7 @@ class AblationConfig:
     max_tokens: int = 128
     trial_context: int = CONTEXT
     queries_of_adapter: int = 64  # × 6 wide: as many columns as MiniLM has
-    head: dict[str, int] = field(default_factory=lambda: {"ridge_width": 64, "hidden": 128})
+    head: dict[str, int] = field(default_factory=lambda: {"hidden": 32})
 
 
 @dataclass(frozen=True)
@@ -267,7 +271,9 @@ def fit_prior(network: ValueNetwork, pooled: NDArray[np.float32], config: Ablati
         chance = 1 / (1 + np.exp(-np.exp(rng.uniform(0, 2.5, 4)) * (slopes - rng.uniform(-1, 1, 4))))
         labels = torch.from_numpy((rng.random(chance.shape) < chance).T.astype(np.float32))
         shuffled = x[:, rng.permutation(x.shape[1])] * rng.choice([-1.0, 1.0], x.shape[1])
-        columns = torch.from_numpy(shuffled.astype(np.float32))
+        columns = torch.from_numpy(
+            (shuffled / x.shape[1] ** 0.5).astype(np.float32)
+        )  # as long as the answers
         context = network.head.read(columns[:n], labels[:, :n])
         logits = network.head.value(columns[n:], context)
         loss = composite_loss(logits, labels[:, n:], torch.ones_like(logits, dtype=torch.bool))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 ConnectorName = Literal[
-    "none",
+    "layers",
     "last_token",
     "pooled",
     "mlp",
@@ -31,9 +31,9 @@ class AdapterConfig:
     """
     Paper: 168 queries of width 6 with 3 heads, over states of width 1024, generator width 128.
 
-    `connector` is one of `router.value.connectors`; with `none` the head reads the pooled state and the prompt's form
-    and nothing else, and no token states are needed. `alone` hides the pooled state and the prompt's form from the
-    head, which then reads the connector's answers only, as in the paper.
+    `connector` is one of `router.value.connectors`. `layers` reads the mean states of all of the backbone's layers
+    and no token states; the head sees its answers and the prompt's form. Beside the answers of the others it sees the
+    pooled state and the form; `alone` hides both, as in the paper.
     """
 
     input_width: int = 384
@@ -44,11 +44,13 @@ class AdapterConfig:
     dropout: float = 0.2
     connector: ConnectorName = "residual_dynamic"
     alone: bool = False
+    layers: int = 7  # of `layers`: MiniLM's six, and what enters them
+    axes: int = 32  # of each of them
 
     @property
     def output_width(self) -> int:
-        if self.connector == "none":
-            return 0
+        if self.connector == "layers":
+            return self.layers * self.axes
         if self.connector in {"last_token", "pooled"}:  # these have nothing to choose
             return self.input_width
         return self.queries * self.query_width
@@ -56,6 +58,8 @@ class AdapterConfig:
 
 class Connector(nn.Module):
     """Token states (B, T, H), mask (B, T) and pooled state (B, H) to answers (B, `config.output_width`)."""
+
+    # `layers` alone takes the layers' mean states (B, L, H) in the pooled state's place, and no tokens
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()

@@ -48,10 +48,13 @@ class BackboneError(Exception):
 
 @dataclass(frozen=True)
 class TokenStates:
-    """Last hidden states of a batch of texts."""
+    """Hidden states of a batch of texts: the last of every token, and each layer's on average."""
 
     states: torch.Tensor  # (B, T, H)
     mask: torch.Tensor  # (B, T), True on real tokens
+    layers: torch.Tensor | None = (
+        None  # (B, L+1, H), means over real tokens, what enters the first layer included
+    )
 
     def pooled(self) -> torch.Tensor:
         """Mean over real tokens, L2-normalised: (B, H), what sentence-transformers calls the embedding."""
@@ -138,8 +141,11 @@ class Backbone:
             tokenizer, bert = self._quick
             return TokenStates(*bert([each.ids for each in tokenizer.encode_batch_fast(cut)]))
         inputs = self._inputs(cut)
-        states = self._encoder[0](inputs)["token_embeddings"]
-        return TokenStates(states.float(), inputs["attention_mask"].bool())
+        found = self._encoder[0](inputs)
+        mask = inputs["attention_mask"].bool()
+        weights = mask.unsqueeze(-1) / mask.sum(1)[:, None, None]
+        layers = [(states.float() * weights).sum(1) for states in found["all_layer_embeddings"]]
+        return TokenStates(found["token_embeddings"].float(), mask, torch.stack(layers, dim=1))
 
     def last_layers(self, count: int) -> dict[str, torch.nn.Parameter]:
         """The parameters of the encoder's last layers, by name: those that tuning moves, no others."""
@@ -190,6 +196,7 @@ class Backbone:
                 f"backbone {self._source!r} is neither a folder nor reachable on a hub"
             ) from error
         encoder.max_seq_length = min(int(encoder.max_seq_length or MAX_TOKENS), MAX_TOKENS)
+        encoder[0].auto_model.config.output_hidden_states = True
         _put(encoder, self._tuned)
         return encoder.to(self.device).eval()
 

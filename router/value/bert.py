@@ -27,7 +27,7 @@ USUAL_TOKENS = 64  # of a batch: the products are laid out for about as many
 
 
 class Bert:
-    """Token ids to last hidden states, by weights named as in the published files."""
+    """Token ids to hidden states, by weights named as in the published files."""
 
     def __init__(
         self, config: dict[str, Any], weights: dict[str, torch.Tensor], precision: Precision = "fp32"
@@ -71,8 +71,11 @@ class Bert:
         return Bert(self._config, self.weights | {k: v.float() for k, v in layers.items()}, self.precision)
 
     @torch.inference_mode()
-    def __call__(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Padded states (B, T, H) of texts' token ids, none of them empty, and the mask (B, T) of real tokens."""
+    def __call__(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Of texts' token ids, none of them empty: padded last states (B, T, H), the mask (B, T) of real tokens, and every
+        layer's states averaged over them (B, L+1, H), what enters the first layer included.
+        """
         lengths = torch.tensor([len(ids) for ids in texts])
         longest = int(lengths.max())
         mask = torch.arange(longest) < lengths.unsqueeze(1)
@@ -80,10 +83,12 @@ class Bert:
         ids = torch.tensor([number for each in texts for number in each])
         places = torch.cat([self._places[: len(each)] for each in texts])
         x = self._begin(self._words[ids] + places)  # (S, H): S tokens of all texts, end to end
+        means = [_means(x, lengths)]
         for join, out, widen, narrow, after_attention, after in self._stack:
             x = after_attention(x + out(self._attend(join(x), mask, where)))
             x = after(x + narrow(widen(x)))
-        return _padded(x, mask, where), mask
+            means.append(_means(x, lengths))
+        return _padded(x, mask, where), mask, torch.stack(means, dim=1)
 
     def _attend(self, joined: torch.Tensor, mask: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:
         """Queries, keys and values (S, 3·H) to what attention makes of them (S, H)."""
@@ -142,6 +147,13 @@ def multiplies_bf16() -> bool:
         torch.ops.mkldnn, "_reorder_linear_weight"
     )
     return bool(torch.backends.mkldnn.is_available() and packs and known is not None and known())
+
+
+def _means(flat: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Rows (S, W) of texts that lie end to end, averaged over each: (B, W)."""
+    if len(lengths) == 1:
+        return flat.mean(0, keepdim=True)
+    return torch.segment_reduce(flat, "mean", lengths=lengths)
 
 
 def _padded(flat: torch.Tensor, mask: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:

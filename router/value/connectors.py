@@ -31,11 +31,33 @@ def connect(config: AdapterConfig) -> Connector:
     return CONNECTORS[config.connector](config)
 
 
-class NoConnector(Connector):
-    """No answers (B, 0): the head reads what is beside them."""
+class LayerMeans(Connector):
+    """
+    The mean states of every layer (B, L, H) along their principal axes (B, L·A), of unit mean square length a layer.
+
+    What a sentence embedding is trained to forget, its last layer has forgotten: how long a prompt is, how it is
+    worded and laid out. The layers before know it, and it tells more of a prompt's difficulty (docs/experiments.md).
+    The axes are the training prompts'; no gradient moves them.
+    """
+
+    middle: torch.Tensor
+    axes: torch.Tensor
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("middle", torch.zeros(config.layers, config.input_width))
+        self.register_buffer("axes", torch.zeros(config.layers, config.input_width, config.axes))
+
+    def fit(self, layers: torch.Tensor) -> None:
+        """Find the axes in the mean states (P, L, H) of many prompts."""
+        self.middle.copy_(layers.mean(0))
+        for number, states in enumerate((layers - self.middle).unbind(1)):
+            spread = states.T.double() @ states.double() / len(states)  # (H, H)
+            rows = torch.linalg.eigh(spread).eigenvectors.flip(1)[:, : self.config.axes]
+            self.axes[number].copy_(rows / spread.trace().sqrt())
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        return pooled[:, :0]
+        return torch.einsum("blh,lha->bla", pooled - self.middle, self.axes).flatten(1)
 
 
 class LastToken(Connector):
@@ -179,7 +201,7 @@ def _windows(states: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch
 
 
 CONNECTORS: dict[ConnectorName, Callable[[AdapterConfig], Connector]] = {
-    "none": NoConnector,
+    "layers": LayerMeans,
     "last_token": LastToken,
     "pooled": Pooled,
     "mlp": Mlp,

@@ -25,9 +25,10 @@ class Corpus:
     """One source with what its prompts look like to V0."""
 
     source: Source
-    states: StoredStates | None  # None where the pooled state is all that is read
+    states: StoredStates | None  # None where token states are not read
     pooled: NDArray[np.float32]  # (P, H), normalised
     structure: NDArray[np.float32]  # (P, S)
+    layers: NDArray[np.float16] | None = None  # (P, L, H), means of every layer's states, where they are read
 
 
 @dataclass(frozen=True)

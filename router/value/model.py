@@ -17,7 +17,7 @@ import torch
 
 from router.value import checkpoint as checkpoints
 from router.value import structure
-from router.value.backbone import Backbone
+from router.value.backbone import Backbone, TokenStates
 from router.value.heads.icl import IclContext, split, stack
 from router.value.library import FromPairs
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from router.value.backbone import TokenStates
     from router.value.network import ValueNetwork
 
 Context = IclContext
@@ -53,6 +52,7 @@ class V0(FromPairs[IclContext]):
         with torch.inference_mode():
             self._nobody = self._network.head.nothing()  # one for all: valued in one pass
         self.version = f"{backbone.version}-{_digest(network.adapter)}"
+        self.backbone_version, self.backbone_width = backbone.version, backbone.width
         self.dim = network.head.config.input_width
 
     @classmethod
@@ -83,21 +83,20 @@ class V0(FromPairs[IclContext]):
     def adapt(self, encoded: TokenStates, texts: Sequence[str]) -> NDArray[np.float32]:
         """The adapter alone: token states to embeddings (B, dim)."""
         facts = torch.from_numpy(structure.structure(texts)).to(self._device)
-        embeddings = self._network.embed(encoded.states, encoded.mask, encoded.pooled(), facts)
+        embeddings = self._network.embed(encoded, facts)
         return embeddings.float().cpu().numpy()
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether an embedding needs token states; else `of_pooled` makes it of the backbone's sentence embedding."""
+        """Whether an embedding needs token states; else `of_layers` makes it of the layers' mean states."""
         return self._network.reads_tokens
 
     @torch.inference_mode()
-    def of_pooled(self, pooled: NDArray[np.floating], texts: Sequence[str]) -> NDArray[np.float32]:
-        """What V0 sees (B, dim) in texts whose sentence embeddings (B, H) of unit length are known already."""
-        rows = torch.from_numpy(np.asarray(pooled, dtype=np.float32)).to(self._device)
-        facts = torch.from_numpy(structure.structure(texts)).to(self._device)
-        nothing = rows.new_zeros(len(rows), 0, rows.shape[1])
-        return self._network.embed(nothing, nothing[..., 0].bool(), rows, facts).float().cpu().numpy()
+    def of_layers(self, layers: NDArray[np.floating], texts: Sequence[str]) -> NDArray[np.float32]:
+        """What V0 sees (B, dim) in texts of which the backbone's layers are known on average (B, L+1, H)."""
+        rows = torch.from_numpy(np.asarray(layers, dtype=np.float32)).to(self._device)
+        nothing = rows.new_zeros(len(rows), 0, rows.shape[-1])
+        return self.adapt(TokenStates(nothing, nothing[..., 0].bool(), rows), texts)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """What V0 sees in each text: (B, dim)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -10,16 +10,22 @@ from torch.nn import functional as F
 
 from router.value import structure
 from router.value.adapter import AdapterConfig
-from router.value.connectors import connect
+from router.value.connectors import LayerMeans, connect
 from router.value.heads.icl import IclConfig, IclHead
+
+if TYPE_CHECKING:
+    from router.value.backbone import TokenStates
 
 
 def head_config(adapter: AdapterConfig, **overrides: Any) -> IclConfig:
-    """The head that reads this adapter's embeddings: answers, and unless `alone` pooled state and structure."""
+    """The head that reads this adapter's embeddings."""
+    if adapter.connector == "layers":
+        return IclConfig(groups=(adapter.axes,) * adapter.layers + (structure.WIDTH,), **overrides)
+    groups = [adapter.output_width, adapter.input_width, structure.WIDTH]
     if adapter.alone:
-        return IclConfig(input_width=adapter.output_width, **overrides)
-    start, width = adapter.output_width, adapter.input_width
-    return IclConfig(input_width=start + width + structure.WIDTH, pooled=(start, start + width), **overrides)
+        groups = groups[:1]
+    overrides.setdefault("likeness", max(groups))
+    return IclConfig(groups=tuple(groups), **overrides)
 
 
 class ValueNetwork(nn.Module):
@@ -32,17 +38,23 @@ class ValueNetwork(nn.Module):
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether embeddings need token states, or the pooled state alone."""
-        return self.adapter.config.connector != "none"
+        """Whether embeddings need token states, or the layers' mean states alone."""
+        return not isinstance(self.adapter, LayerMeans)
 
-    def embed(
-        self, states: torch.Tensor, mask: torch.Tensor, pooled: torch.Tensor, facts: torch.Tensor
-    ) -> torch.Tensor:
-        """States (B, T, H), mask (B, T), pooled (B, H) normalised, structure (B, S) to embeddings (B, D)."""
+    def embed(self, encoded: TokenStates, facts: torch.Tensor) -> torch.Tensor:
+        """
+        Encoded texts and their structure (B, S) to embeddings (B, D), in groups of about unit length.
+
+        Raises `ValueError` where the adapter reads the layers' mean states and the backbone does not give them.
+        """
         if not self.reads_tokens:
-            return torch.cat([pooled * pooled.shape[-1] ** 0.5, facts], dim=-1)
-        answers = self.adapter(states, mask, pooled)
-        answers = F.layer_norm(answers, answers.shape[-1:])
+            if encoded.layers is None:
+                raise ValueError(
+                    "these weights read every layer of their backbone, and it gives its last alone"
+                )
+            return torch.cat([self.adapter(encoded.states, encoded.mask, encoded.layers), facts], dim=-1)
+        pooled = encoded.pooled()
+        answers = F.normalize(self.adapter(encoded.states, encoded.mask, pooled), dim=-1)
         if self.adapter.config.alone:
             return answers
-        return torch.cat([answers, pooled * pooled.shape[-1] ** 0.5, facts], dim=-1)
+        return torch.cat([answers, pooled, facts], dim=-1)

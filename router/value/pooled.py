@@ -1,4 +1,4 @@
-"""Sentence embeddings of a data folder's prompts: read where they are ready, else computed once and kept."""
+"""What the backbone makes of a data folder's prompts: computed once and kept, or read where it is ready."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from router.value.backbone import MINILM_SHA256
-from router.value.corpus import ENCODE_BATCH, CorpusError
+from router.value.corpus import ENCODE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,16 +70,16 @@ def read_ready(
     return rows
 
 
-def pooled_states(source: Source, folder: Path, backbone: Backbone, cache: Path) -> NDArray[np.float32]:
-    """A source's sentence embeddings (P, H) of unit length. Raises `CorpusError`."""
-    if is_ready(folder, backbone):
-        try:
-            rows = read_ready(folder, source.prompt_ids, source.texts, backbone)
-        except ReadyError as error:
-            raise CorpusError(str(error)) from error
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    digest = hashlib.sha256("\0".join(source.texts).encode()).hexdigest()[:12]
-    file = cache / backbone.version / f"{source.name}-{digest}.pooled.npy"
+def normalised(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows (P, H) of unit length."""
+    exact = rows.astype(np.float32)
+    return exact / np.linalg.norm(exact, axis=1, keepdims=True)
+
+
+def layer_states(source: Source, backbone: Backbone, cache: Path) -> NDArray[np.float16]:
+    """The mean states of every layer (P, L+1, H) of a source's prompts, computed once for a backbone and texts."""
+    digest = hashlib.sha256("\0".join(source.texts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    file = cache / backbone.version / f"{source.name}-{digest}.layers.npy"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         computed = _encode(source, backbone)
@@ -87,16 +87,19 @@ def pooled_states(source: Source, folder: Path, backbone: Backbone, cache: Path)
         with partial.open("wb") as out:
             np.save(out, computed)
         partial.replace(file)
-    kept: NDArray[np.float32] = np.load(file)
+    kept: NDArray[np.float16] = np.load(file)
     return kept
 
 
-def _encode(source: Source, backbone: Backbone) -> NDArray[np.float32]:
+def _encode(source: Source, backbone: Backbone) -> NDArray[np.float16]:
     from rich.progress import track
 
     order = np.argsort([len(text) for text in source.texts])  # alike lengths waste no padding
-    rows = np.empty((len(order), backbone.width), dtype=np.float32)
+    rows: list[NDArray[np.float16]] = []
     for start in track(range(0, len(order), ENCODE_BATCH), description=f"encode {source.name}"):
-        chunk = order[start : start + ENCODE_BATCH]
-        rows[chunk] = backbone.encode([source.texts[i] for i in chunk]).pooled().cpu().numpy()
-    return rows
+        layers = backbone.encode([source.texts[i] for i in order[start : start + ENCODE_BATCH]]).layers
+        assert layers is not None
+        rows.append(layers.half().cpu().numpy())
+    computed = np.concatenate(rows)
+    computed[order] = computed.copy()
+    return computed

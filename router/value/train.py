@@ -19,16 +19,17 @@ import torch
 from router.value import checkpoint as checkpoints
 from router.value import run_state, structure
 from router.value.adapter import AdapterConfig
-from router.value.backbone import MINILM, Backbone
+from router.value.backbone import MINILM, Backbone, TokenStates
+from router.value.connectors import LayerMeans
 from router.value.corpus import fingerprints, read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
 from router.value.losses import ALPHA, LossName, fleet_ranking_loss, loss_named
 from router.value.network import ValueNetwork, head_config
-from router.value.pooled import pooled_states
+from router.value.pooled import layer_states, normalised
 from router.value.tune import TuneConfig, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,7 +58,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     warmup: int = 200
     scalars_faster: float = (
-        5.0  # the rate of penalties, sharpness, stacking and offsets, against the matrices'
+        15.0  # the rate of scales, penalties, sharpness and stacking, against the matrices'
     )
     weight_decay: float = 0.05
     clip: float = 1.0
@@ -106,10 +107,10 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
     sampler = EpisodeSampler(corpora, config.episodes, config.seed)
     torch.manual_seed(config.seed)
     network = ValueNetwork(config.adapter, head_config(config.adapter, **config.head)).to(device)
-    if not config.adapter.alone:
-        network.head.axes.copy_(principal_axes(corpora, network.head.config.axes))
+    if isinstance(network.adapter, LayerMeans):
+        network.adapter.fit(some_layers(corpora).to(device))
     start_head(network, Path(config.head_from) if config.head_from else None, config.freeze_head)
-    run = _Run(network, config, out)
+    run = _Run(network, config, out, corpora)
     run.resume()
     with Progress() as progress, (out / "log.jsonl").open("a") as log:
         bar = progress.add_task("train V0", total=config.steps, completed=run.step)
@@ -161,8 +162,9 @@ def load_corpus(folder: Path, config: TrainConfig, backbone: Backbone, cache: Pa
     """Read a source, encode it unless that was done before, and split it."""
     source, part = load_source(folder, config)
     facts = structure.structure(source.texts)
-    if config.adapter.connector == "none":
-        return Corpus(source, None, pooled_states(source, folder, backbone, cache), facts), part
+    if config.adapter.connector == "layers":
+        layers = layer_states(source, backbone, cache)
+        return Corpus(source, None, normalised(layers[:, -1]), facts, layers), part
     states = token_states(source, backbone, cache)
     return Corpus(source, states, _pooled(states), facts), part
 
@@ -178,12 +180,14 @@ def embed_rows(
     network: ValueNetwork, corpus: Corpus, rows: NDArray[np.intp], max_tokens: int, device: str
 ) -> torch.Tensor:
     """V0's embeddings (len(rows), D) of a corpus's prompts."""
-    pooled, facts = (torch.from_numpy(array[rows]).to(device) for array in (corpus.pooled, corpus.structure))
+    facts = torch.from_numpy(corpus.structure[rows]).to(device)
     if corpus.states is None:
-        nothing = pooled.new_zeros(len(rows), 0, pooled.shape[1])
-        return network.embed(nothing, nothing[..., 0].bool(), pooled, facts)
+        assert corpus.layers is not None
+        layers = torch.from_numpy(corpus.layers[rows]).float().to(device)
+        nothing = layers.new_zeros(len(rows), 0, layers.shape[-1])
+        return network.embed(TokenStates(nothing, nothing[..., 0].bool(), layers), facts)
     states, mask = corpus.states.batch(rows, max_tokens)
-    return network.embed(states.to(device), mask.to(device), pooled, facts)
+    return network.embed(TokenStates(states.to(device), mask.to(device)), facts)
 
 
 def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: str) -> torch.Tensor:
@@ -196,18 +200,33 @@ def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: st
     return network.head.value(embeddings[n:], context)
 
 
-def principal_axes(corpora: list[tuple[Corpus, Split]], axes: int, most: int = 1500) -> torch.Tensor:
-    """Principal axes (H, A) of the training prompts' pooled states, `most` prompts of each source, uncentred."""
-    pooled = np.concatenate([corpus.pooled[part.train_prompts[:most]] for corpus, part in corpora])
-    _, _, rows = np.linalg.svd(pooled, full_matrices=len(pooled) < axes)
-    return torch.from_numpy(rows[:axes].T.copy())
+def some_layers(corpora: list[tuple[Corpus, Split]], most: int = 1500) -> torch.Tensor:
+    """The layers' mean states (P, L, H) of training prompts, `most` of each source."""
+    drawn = [
+        corpus.layers[part.train_prompts[:most]] for corpus, part in corpora if corpus.layers is not None
+    ]
+    return torch.from_numpy(np.concatenate(drawn)).float()
 
 
 class _Run:
-    """The state of a training run: network, optimiser, averaged weights and step."""
+    """
+    The state of a training run: network, optimiser, averaged weights and step.
 
-    def __init__(self, network: ValueNetwork, config: TrainConfig, out: Path) -> None:
+    Where there are sources enough, they are dealt among the guesses of difficulty. A step then either teaches a guess
+    that is not kept from its source; or shows one that is, and moves all but the guesses.
+    """
+
+    def __init__(
+        self, network: ValueNetwork, config: TrainConfig, out: Path, corpora: list[tuple[Corpus, Split]]
+    ) -> None:
         self.network, self.config, self.step = network, config, 0
+        guesses = network.head.config.guesses
+        order = np.random.default_rng([config.seed, 1]).permutation(len(corpora))
+        self._kept_from = (
+            {corpora[number][0].source.name: place % guesses for place, number in enumerate(order)}
+            if len(corpora) >= guesses > 1
+            else {}
+        )
         self._file = out / "state.safetensors"
         self._loss = loss_named(config.loss, config.alpha)
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
@@ -231,6 +250,7 @@ class _Run:
         self.network.train()
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * group["faster"] * _schedule(self.step, config)
+        moved = self._lesson(episode)
         logits = forward(self.network, episode, config.max_tokens, device)
         labels = torch.from_numpy(episode.labels[:, episode.context :]).to(device)
         mask = torch.from_numpy(episode.mask[:, episode.context :]).to(device)
@@ -239,6 +259,9 @@ class _Run:
             loss = loss + config.across * fleet_ranking_loss(logits, labels, mask)
         self._optimiser.zero_grad()
         loss.backward()
+        for name, parameter in self._parameters.items():
+            if not moved(name):
+                parameter.grad = None
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         self._optimiser.step()
         self.step += 1
@@ -248,11 +271,22 @@ class _Run:
                 self._average[name].lerp_(parameter, 1 - decay)
         return loss.item()
 
+    def _lesson(self, episode: Episode) -> Callable[[str], bool]:
+        """Choose the guess of difficulty that counts in this step; returns which parameters the step moves."""
+        difficulty, name = self.network.head.difficulty, episode.corpus.source.name
+        if name not in self._kept_from:
+            return lambda _: True
+        guesses, kept_from = self.network.head.config.guesses, self._kept_from[name]
+        rng = np.random.default_rng([self.config.seed, self.step, 2])
+        difficulty.taught = bool(rng.random() < 0.5)
+        difficulty.counts = (kept_from + int(rng.integers(1, guesses)) * difficulty.taught) % guesses
+        return lambda name: (".difficulty." in name) == difficulty.taught or name.startswith("adapter.")
+
     def averaged(self) -> ValueNetwork:
         """The network with its averaged weights."""
         head, adapter = self.network.head.config, self.network.adapter.config
         network = ValueNetwork(adapter, head)
-        network.load_state_dict({**self._average, **dict(self.network.named_buffers())}, strict=True)
+        network.load_state_dict(self.network.state_dict() | self._average, strict=True)
         return network.eval()
 
     def save(self) -> None:

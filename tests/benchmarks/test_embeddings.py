@@ -103,6 +103,7 @@ def test_ready_embeddings_of_something_else_are_refused(tmp_path):
 def test_the_value_models_own_embeddings_are_kept_by_its_version(tmp_path):
     class FakeValueModel:
         version = "v-1"
+        reads_tokens = True
         calls = 0
 
         def embed(self, texts):
@@ -116,4 +117,34 @@ def test_the_value_models_own_embeddings_are_kept_by_its_version(tmp_path):
         embeddings.of_value_model(outcomes, value_model, tmp_path, progress=False), first
     )
     assert value_model.calls == calls
+    assert first[:, 0].tolist() == [len(text) for text in outcomes.texts]
+
+
+def test_layers_are_kept_for_all_weights_that_read_them(tmp_path):
+    class FakeValueModel:
+        reads_tokens = False
+        backbone_version = "b"
+        backbone_width = 2
+        calls = 0
+
+        def __init__(self, version, weight):
+            self.version, self.weight = version, weight
+
+        def encode(self, texts):
+            type(self).calls += 1
+            means = torch.tensor([[[len(text), 1.0], [ord(text[-1]), 2.0]] for text in texts])
+            return TokenStates(
+                torch.zeros(len(texts), 1, 2), torch.ones(len(texts), 1, dtype=torch.bool), means
+            )
+
+        def of_layers(self, layers, texts):
+            assert layers.shape == (len(texts), 2, 2)
+            return (layers[:, :, 0] * self.weight).astype(np.float32)
+
+    outcomes = tiny_outcomes(prompts=20)
+    first = embeddings.of_value_model(outcomes, FakeValueModel("v-1", 1.0), tmp_path, progress=False)
+    calls = FakeValueModel.calls
+    second = embeddings.of_value_model(outcomes, FakeValueModel("v-2", 3.0), tmp_path, progress=False)
+    assert FakeValueModel.calls == calls
+    np.testing.assert_allclose(second, 3 * first)
     assert first[:, 0].tolist() == [len(text) for text in outcomes.texts]

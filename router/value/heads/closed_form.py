@@ -21,44 +21,50 @@ def fit_linear(
     level = (weights * target).sum(1, keepdim=True) / (total + 1)  # (B, 1), drawn to zero as by one row
     y = target - level
     x = features.unsqueeze(0) - middle.unsqueeze(1)  # (b, N, R)
-    solve = _primal if features.shape[0] > features.shape[1] else _dual
-    solution, fitted, leverage = solve(x, y, weights, penalty)
-    leverage = (leverage + weights / total.clamp(min=1)).clamp(max=0.95)  # (b, N)
+    solve = _by_rows if x.shape[1] < x.shape[2] else _by_features
+    solution, leverage = solve(x, y * weights, weights, penalty)
+    leverage = (leverage + weights / total.clamp(min=1)).clamp(max=0.95)
+    fitted = solution @ x[0].T if len(weights) == 1 else (x @ solution.unsqueeze(-1)).squeeze(-1)
     left_out = level + (fitted - leverage * y) / (1 - leverage)
     offset = level - (solution * middle).sum(-1, keepdim=True)
     return torch.cat([solution, offset], dim=-1), left_out
 
 
-def _primal(x, y, weights, penalty):
-    identity = torch.eye(x.shape[2], device=x.device, dtype=x.dtype)
-    factor = torch.linalg.cholesky((x * weights.unsqueeze(-1)).mT @ x + penalty * identity)
-    # root of the inverse: rootᵀ · root = (xᵀwx + λ)⁻¹
-    root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
-    turned = x @ root.mT  # (b, N, R)
-    leverage = turned.square().sum(-1) * weights
-    if len(weights) == 1:
-        inner = (y * weights) @ turned[0]  # (B, R)
-        return inner @ root[0], inner @ turned[0].T, leverage
-    inner = ((y * weights).unsqueeze(1) @ turned).squeeze(1)
-    solution = (inner.unsqueeze(1) @ root).squeeze(1)
-    return solution, (turned @ inner.unsqueeze(-1)).squeeze(-1), leverage
+def _by_features(
+    x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, penalty: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solution (B, R) and leverage (b, N) of rows x (b, N, R), where there are more of them than features."""
+    root = _inverse_root((x * weights.unsqueeze(-1)).mT @ x, penalty)
+    leverage = (x @ root.mT).square().sum(-1) * weights
+    return _through(root, _times(y, x)), leverage
 
 
-def _dual(x, y, weights, penalty):
-    root_weights = weights.clamp(min=1e-12).sqrt() * (weights > 0)
-    z = x * root_weights.unsqueeze(-1)  # (b, N, R)
-    identity = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
-    factor = torch.linalg.cholesky(z @ z.mT + penalty * identity)
-    root = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)  # rootᵀ·root = (K+λ)⁻¹
+def _by_rows(
+    x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, penalty: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by the rows' products with each other, where there are fewer of them."""
+    lengths = weights.clamp(min=1e-12).sqrt()
+    z = x * (lengths * (weights > 0)).unsqueeze(-1)  # (b, N, R)
+    root = _inverse_root(z @ z.mT, penalty)
     leverage = 1 - penalty * root.square().sum(-2)
-    wy = y * root_weights
-    if len(weights) == 1:
-        dual = (wy @ root[0].T) @ root[0]  # (B, N)
-        solution = dual @ z[0]
-        return solution, solution @ x[0].T, leverage
-    dual = (root.mT @ (root @ wy.unsqueeze(-1))).squeeze(-1)
-    solution = (z.mT @ dual.unsqueeze(-1)).squeeze(-1)
-    return solution, (x @ solution.unsqueeze(-1)).squeeze(-1), leverage
+    return _times(_through(root, y / lengths), z), leverage
+
+
+def _inverse_root(gram: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+    """Lower triangles (b, K, K) for which rootᵀ · root = (gram + penalty)⁻¹."""
+    identity = torch.eye(gram.shape[-1], device=gram.device, dtype=gram.dtype)
+    factor = torch.linalg.cholesky(gram + penalty * identity)
+    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+
+
+def _times(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Rows (B, N) by matrices (b, N, K), one for each or one for all: (B, K)."""
+    return y @ x[0] if len(x) == 1 else (y.unsqueeze(1) @ x).squeeze(1)
+
+
+def _through(root: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Rows (B, K) by the inverses that roots (b, K, K) are of."""
+    return _times(_times(y, root.mT), root)
 
 
 def kernel_averages(
@@ -109,7 +115,7 @@ def evidence(
 
 
 def moved(gram: torch.Tensor, pull: torch.Tensor, doubt: torch.Tensor) -> torch.Tensor:
-    """How far the evidence moves stacking weights (…, G) from their start; `doubt` is the start's precision."""
+    """How far the evidence moves stacking weights (…, G) from their start, whose precisions are `doubt` (G,)."""
     identity = torch.eye(gram.shape[-1], device=gram.device, dtype=gram.dtype)
     return torch.linalg.solve(gram + doubt.unsqueeze(-1) * identity, pull)
 

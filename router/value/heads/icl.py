@@ -2,10 +2,12 @@
 
 What a model scores on a prompt is taken apart: its level, what the prompt is to the whole fleet (the common part), and
 what it is to this model beside that (its own part). Both parts are foretold by plain in-context learners: ridge
-regressions in a learned space, at several penalties, and kernel averages over like prompts, broad and narrow. They are
+regressions over the embedding, at several penalties, and kernel averages over like prompts, broad and narrow. They are
 stacked by how well they foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient at
-inference; what training learns, across models and sources, is the space, the penalties, how sharp likeness is, how far
-to trust a short context, and a difficulty that every model is thought to meet before anything is known of it.
+inference. Training learns little, so that little is lost on a source it never saw: how much each group of columns
+counts, the penalties, how sharp likeness is, how far to trust a short context; and a guess of each prompt's difficulty
+that holds for every model before anything is known of it. There are several such guesses, each taught by a part of the
+sources; how far they are trusted is learnt on the sources that they have not seen.
 
 The common part completes the matrix of prompts and models in context, at rank one: a model with few outcomes borrows
 what the fleet's say of a prompt's difficulty, and where models are compared its noise does not enter, for it is the
@@ -34,11 +36,13 @@ SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 class IclConfig:
     """Shape of the head."""
 
-    groups: tuple[int, ...] = (16,)  # columns of the embedding that are weighed together, in order
-    places: tuple[int, int] = (0, 16)  # the columns by which kernels tell likeness
-    penalties: tuple[float, ...] = (3.0, 30.0, 300.0)  # of the ridges, at the start
-    sharpness: tuple[float, ...] = (4.0, 12.0)  # of the kernels, at the start
-    folds: int = 4  # of the sources: as many guesses of difficulty, each by what the others teach
+    groups: tuple[int, ...]  # columns of the embedding that are weighed together, side by side
+    likeness: int = 16  # columns of each group, its first, by which kernels tell which prompts are alike
+    penalties: tuple[float, ...] = (10.0, 100.0)  # of the ridges, at the start
+    sharpness: tuple[float, ...] = (2.5, 12.0)  # of the kernels, at the start
+    guesses: int = (
+        4  # of difficulty: the sources are dealt into as many parts, and each guess is taught by the others
+    )
     hidden: int = 64  # of a guess
     dropout: float = 0.2
 
@@ -46,6 +50,11 @@ class IclConfig:
     def input_width(self) -> int:
         """The embedding's."""
         return sum(self.groups)
+
+    @property
+    def places_width(self) -> int:
+        """Columns that kernels see."""
+        return sum(min(self.likeness, group) for group in self.groups)
 
     @property
     def learners(self) -> int:
@@ -112,51 +121,69 @@ class _Begun:
     ridges: torch.Tensor  # (B, Gr, R+1)
 
 
+class Difficulty(nn.Module):
+    """
+    What a prompt's looks alone say of its difficulty (N,), learnt from the models of other sources.
+
+    `counts` is the guess that counts in a step of training: one that is `taught` by the episode, or one that never saw
+    its source, to learn how far a guess is to be trusted. Otherwise it is their mean.
+    """
+
+    def __init__(self, config: IclConfig) -> None:
+        super().__init__()
+        self.widen = nn.Linear(config.input_width, config.guesses * config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.narrow = nn.Parameter(torch.zeros(config.guesses, config.hidden))
+        self.counts: int | None = None
+        self.taught = False
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Embeddings (N, D) to (N,)."""
+        hidden = self.dropout(F.gelu(self.widen(embeddings))).unflatten(-1, self.narrow.shape)
+        guesses = (hidden * self.narrow).sum(-1)  # (N, K)
+        return guesses.mean(1) if self.counts is None else guesses[:, self.counts]
+
+
 class IclHead(nn.Module):
     """Embeddings (N, D) with labels (B, N) to contexts; contexts and queries (M, D) to logits (B, M)."""
+
+    alike: torch.Tensor
 
     def __init__(self, config: IclConfig) -> None:
         super().__init__()
         self.config = config
-        self.widen = nn.Linear(config.input_width, config.folds * config.hidden)
-        self.dropout = nn.Dropout(config.dropout)
-        self.narrow = nn.Parameter(torch.zeros(config.folds, config.hidden))
         self.log_scale = nn.Parameter(torch.zeros(len(config.groups)))
-        self.log_penalty = nn.Parameter(torch.tensor(config.penalties).log().repeat(2, 1))  # (2, Gr): common, own
+        columns = torch.arange(config.input_width).split(config.groups)
+        self.register_buffer("alike", torch.cat([c[: config.likeness] for c in columns]), persistent=False)
+        self.difficulty = Difficulty(config)
+        self.log_penalty = nn.Parameter(
+            torch.tensor(config.penalties).log().repeat(2, 1)
+        )  # (2, Gr): common, own
         self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
-        # how the learners are stacked before a context speaks: ridges, kernels, difficulty or common part
+        # how the learners are stacked before a context speaks (G+1,): ridges, kernels, difficulty or common part
         ridges = [0.8 / len(config.penalties)] * len(config.penalties)
         kernels = [0.0] * len(config.sharpness)
         self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.3]))
         self.start_own = nn.Parameter(torch.tensor([*ridges, *kernels, -0.2]))
         self.start_alone = nn.Parameter(torch.tensor([*ridges, *kernels, 0.0]))
-        # and how firmly: of the common part, of the fleet's own parts together, of one beside a fleet, of one alone
+        # and how firmly: of the common part, of a fleet's own parts together, of one beside a fleet, of one alone
         self.log_doubt = nn.Parameter(torch.full((4, config.learners + 1), 3.5))
         self.log_rivals = nn.Parameter(torch.tensor(1.0))  # outcomes that weigh as much as what is foretold
         self.base = nn.Parameter(torch.tensor([1.0, 0.0]))  # slope and offset of all logits
-        self.withheld: int | None = None
-        self.learning: int | None = None
 
     def look(self, embeddings: torch.Tensor) -> Rows:
         """Prompts (N, D) as the in-context learners see them."""
-        groups = torch.repeat_interleave(
-            self.log_scale.exp(), torch.tensor(self.config.groups, device=embeddings.device)
-        )
-        places = F.normalize(embeddings[:, slice(*self.config.places)], dim=-1)
-        hidden = self.dropout(F.gelu(self.widen(embeddings))).unflatten(-1, self.narrow.shape)
-        guesses = (hidden * self.narrow).sum(-1)  # (N, K)
-        if self.learning is not None:
-            difficulty = guesses[:, self.learning]
-        elif self.withheld is not None:
-            difficulty = guesses[:, self.withheld].detach()
-        else:
-            difficulty = guesses.mean(1)
-        return Rows(embeddings * groups, places, difficulty)
+        groups = torch.tensor(self.config.groups, device=embeddings.device)
+        features = embeddings * self.log_scale.exp().repeat_interleave(groups)
+        places = F.normalize(embeddings[:, self.alike], dim=-1)
+        return Rows(features, places, self.difficulty(embeddings))
 
-    def _start_common(self):
-        if self.learning is None:
+    @property
+    def _common_start(self) -> torch.Tensor:
+        """A guess of difficulty that is being taught counts in full: how far it is trusted is not its lesson."""
+        if not self.difficulty.taught:
             return self.start_common
-        return torch.cat([self.start_common[:-1], torch.ones(1)])
+        return torch.cat([self.start_common[:-1], torch.ones_like(self.start_common[-1:])])
 
     def read(
         self,
@@ -214,7 +241,7 @@ class IclHead(nn.Module):
         trust = (counts / (counts + rivals)).unsqueeze(0)  # (1, N)
         left_out, ridges = self._learn(rows, mean, trust, 0)
         left_out = torch.cat([left_out, rows.difficulty[None, :, None]], dim=-1)  # (1, N, G+1)
-        start = self._start_common()[None]
+        start = self._common_start[None]
         blend = start + moved(*evidence(left_out, mean, trust, start), self.log_doubt[0].exp())
         foretold = (left_out @ blend.unsqueeze(-1)).squeeze(-1)[0]
         known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
@@ -223,16 +250,16 @@ class IclHead(nn.Module):
 
     def nothing(self) -> Common:
         """The common part where there is no fleet: the learned difficulty alone."""
-        empty = self.narrow.new_zeros
+        empty = self.base.new_zeros
         none = Part(
             empty(1, self.config.input_width + 1),
             empty(1, len(self.config.sharpness)),
-            empty(0, self.config.places[1] - self.config.places[0]),
+            empty(0, self.config.places_width),
             empty(1, 0),
             empty(1, 0),
         )
         return Common(
-            none, self._start_common()[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
+            none, self._common_start[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
         )
 
     def recall(self, rows: Rows, common: Common) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,7 +21,7 @@ CONFIG = AblationConfig(
     queries=8,
     trial_context=30,
     queries_of_adapter=WIDTH // 6,
-    head={"ridge_width": 4, "hidden": 8, "axes": 4},
+    head={"hidden": 8},
 )
 
 

@@ -68,6 +68,18 @@ def test_texts_of_different_lengths_share_a_pass_and_do_not_change_one_another()
     torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_every_layer_on_average_is_what_the_library_gives():
+    backbone = Backbone.load(device="cpu")
+    quick = backbone.encode(TEXTS)
+    library = Backbone(backbone._source, backbone.version).encode(TEXTS)  # as on a GPU
+    assert quick.layers.shape == (len(TEXTS), 7, 384)
+    torch.testing.assert_close(quick.layers, library.layers, atol=2e-5, rtol=1e-3)
+    last = torch.nn.functional.normalize(quick.layers[:, -1], dim=-1)
+    torch.testing.assert_close(last, quick.pooled(), atol=1e-5, rtol=1e-4)
+    alone = torch.cat([backbone.encode([text]).layers for text in TEXTS])
+    torch.testing.assert_close(quick.layers, alone, atol=2e-5, rtol=1e-3)
+
+
 @BF16
 def test_bf16_agrees_with_the_exact_embedding_to_a_cosine_of_9999():
     exact = Backbone.load(device="cpu")

@@ -14,7 +14,7 @@ ADAPTER = AdapterConfig(input_width=8, queries=2, generator_width=4)
 @pytest.fixture
 def checkpoint():
     torch.manual_seed(0)
-    head = head_config(ADAPTER, hidden=16, ridge_width=4, axes=4)
+    head = head_config(ADAPTER, hidden=8)
     return Checkpoint(ValueNetwork(ADAPTER, head), "some-backbone", "abc", {"seed": 7})
 
 

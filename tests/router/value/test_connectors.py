@@ -2,17 +2,19 @@ from __future__ import annotations
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from router.value import structure
 from router.value.adapter import AdapterConfig, ConnectorName
+from router.value.backbone import TokenStates
 from router.value.checkpoint import Checkpoint, load, save
 from router.value.connectors import CONNECTORS, connect
 from router.value.network import ValueNetwork, head_config
 
-EVERY = sorted(set(CONNECTORS) - {"none"})
-HEAD = {"ridge_width": 4, "hidden": 16, "axes": 4}
+EVERY = sorted(set(CONNECTORS) - {"layers"})
+HEAD = {"hidden": 8}
 
 
 def config(name, **fields):
@@ -67,7 +69,7 @@ def test_the_pyramid_shares_its_queries_out_and_refuses_too_few():
 
 
 def test_a_connector_that_there_is_not_is_named():
-    with pytest.raises(ValueError, match="'pyramid' is none of none, last_token"):
+    with pytest.raises(ValueError, match="'pyramid' is none of layers, last_token"):
         connect(AdapterConfig(connector="pyramid"))
 
 
@@ -76,9 +78,10 @@ def test_alone_the_head_sees_only_the_connector_and_the_checkpoint_remembers(tmp
     adapter = config(name, alone=True)
     network = ValueNetwork(adapter, head_config(adapter, **HEAD)).eval()
     states, mask = torch.randn(6, 9, 20), torch.ones(6, 9, dtype=torch.bool)
-    pooled, facts = torch.nn.functional.normalize(torch.randn(6, 20), dim=-1), torch.randn(6, 16)
-    embeddings = network.embed(states, mask, pooled, facts)
-    torch.testing.assert_close(embeddings, network.embed(states, mask, pooled, facts + 1))
+    facts = torch.randn(6, 16)
+    encoded = TokenStates(states, mask)
+    embeddings = network.embed(encoded, facts)
+    torch.testing.assert_close(embeddings, network.embed(encoded, facts + 1))
     context = network.head.read(embeddings[:4], torch.tensor([[0.0, 1.0, 0.3, 1.0]]))
     values = network.head.value(embeddings[4:], context)
     assert values.shape == (1, 2)
@@ -88,11 +91,29 @@ def test_alone_the_head_sees_only_the_connector_and_the_checkpoint_remembers(tmp
     assert load(path).network.adapter.config == adapter
 
 
-def test_without_a_connector_the_head_reads_the_pooled_state_and_the_form_alone():
-    adapter = config("none")
+def test_the_layers_are_seen_along_their_principal_axes_beside_the_form():
+    adapter = config("layers", layers=3, axes=2)
     network = ValueNetwork(adapter, head_config(adapter, **HEAD)).eval()
-    pooled, facts = torch.randn(3, 20), torch.randn(3, structure.WIDTH)
-    embedded = network.embed(torch.zeros(3, 0, 20), torch.zeros(3, 0, dtype=torch.bool), pooled, facts)
-    torch.testing.assert_close(embedded, torch.cat([pooled * 20**0.5, facts], dim=-1))
-    assert network.head.config.input_width == embedded.shape[1]
+    generator = torch.Generator().manual_seed(2)
+    spread = torch.tensor([5.0, 3.0, *[0.1] * 18])  # of the states along each of their columns
+    layers = torch.randn(500, 3, 20, generator=generator) * spread + 7
+    network.adapter.fit(layers)
+    nothing = torch.zeros(500, 0, 20)
+    facts = torch.randn(500, structure.WIDTH, generator=generator)
+    embedded = network.embed(TokenStates(nothing, nothing[..., 0].bool(), layers), facts)
+    assert embedded.shape == (500, network.head.config.input_width) == (500, 3 * 2 + structure.WIDTH)
+    torch.testing.assert_close(embedded[:, 6:], facts)
+    first = embedded[:, :2]
+    torch.testing.assert_close(first.mean(0), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(first.square().sum(1).mean(), torch.tensor(1.0), atol=0.01, rtol=0)
+    assert abs(np.corrcoef(first[:, 0], layers[:, 0, 0])[0, 1]) > 0.99
+    assert abs(np.corrcoef(first[:, 1], layers[:, 0, 1])[0, 1]) > 0.99
     assert not network.reads_tokens
+
+
+def test_a_backbone_that_gives_its_last_layer_alone_is_refused():
+    adapter = config("layers", layers=3, axes=2)
+    network = ValueNetwork(adapter, head_config(adapter, **HEAD))
+    states, mask = torch.randn(1, 4, 20), torch.ones(1, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match="its last alone"):
+        network.embed(TokenStates(states, mask), torch.zeros(1, structure.WIDTH))

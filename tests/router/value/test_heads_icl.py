@@ -15,7 +15,7 @@ WIDTH = 12
 @pytest.fixture
 def head():
     torch.manual_seed(0)
-    head = IclHead(IclConfig(input_width=WIDTH, hidden=16, ridge_width=8, pooled=(2, 10), axes=6))
+    head = IclHead(IclConfig(groups=(8, 4), likeness=3, hidden=8))
     with torch.no_grad():  # the zero-initialised parts would hide mistakes
         for parameter in head.parameters():
             if not parameter.any():
@@ -100,7 +100,7 @@ def test_a_fleet_read_from_a_table_is_the_one_read_from_shared_prompts(head):
 
 def test_a_newcomer_borrows_the_fleets_idea_of_difficulty(head):
     """Prompts that all fail are foretold to fail a model of which two outcomes elsewhere are known."""
-    torch.nn.init.zeros_(head.difficulty.weight)
+    torch.nn.init.zeros_(head.difficulty.narrow)
     x, _ = rows(60, seed=5)
     hard = x[:, 4] > 0
     fleet = head.read(x, (~hard).float().expand(5, -1).clone(), together=True)
@@ -194,6 +194,39 @@ def test_kernels_over_shared_prompts_are_those_over_each_contexts_own(monkeypatc
     torch.testing.assert_close(shared, own)
     monkeypatch.setattr(closed_form, "BLOCK", 6)
     torch.testing.assert_close(kernel_averages(places, places, labels, weights, sharpness, skip=0), shared)
+
+
+def test_fewer_rows_than_features_are_solved_by_their_products():
+    """Beside as many rows of no weight, the same rows are solved by their features: the answers are the same."""
+    torch.manual_seed(6)
+    features, labels = torch.randn(9, 14), torch.rand(3, 9)
+    weights, penalty = torch.rand(3, 9), torch.tensor(1.5)
+    weights[1, 4] = 0
+    by_rows = fit_linear(features, labels, weights, penalty)
+    padded = torch.nn.functional.pad(weights, (0, 9)), torch.nn.functional.pad(labels, (0, 9))
+    by_features = fit_linear(torch.cat([features, torch.randn(9, 14)]), padded[1], padded[0], penalty)
+    torch.testing.assert_close(by_rows[0], by_features[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(by_rows[1], by_features[1][:, :9], atol=1e-4, rtol=1e-4)
+
+
+def test_one_guess_of_difficulty_counts_in_a_step_of_training_and_their_mean_elsewhere(head):
+    x, _ = rows(7)
+    mean = head.difficulty(x)
+    each = []
+    for number in range(head.config.guesses):
+        head.difficulty.counts = number
+        each.append(head.difficulty(x))
+    assert not torch.allclose(each[0], each[1])
+    torch.testing.assert_close(torch.stack(each).mean(0), mean)
+
+
+def test_a_guess_that_is_taught_counts_in_full(head):
+    x, r = rows(1, seed=4)
+    head.difficulty.counts, head.difficulty.taught = 0, True
+    taught = head.nothing()
+    head.difficulty.taught = False
+    assert (taught.slope, head.nothing().slope) == (1, head.start_common[-1])
+    assert head.read(x, r).common.slope == head.start_common[-1]
 
 
 def test_stacking_finds_the_guess_that_foretells_and_doubt_keeps_it_where_it_began():

@@ -44,7 +44,7 @@ def config(folder):
         steps=6,
         warmup=2,
         adapter=AdapterConfig(queries=4, generator_width=8),
-        head={"ridge_width": 4, "hidden": 16, "axes": 8},
+        head={"hidden": 8},
         episodes=EpisodeConfig(policies=4, queries=8, most_context=20),
     )
 
@@ -77,7 +77,8 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
 def test_training_lowers_the_loss(tmp_path, folder, config):
     from dataclasses import replace
 
-    longer = replace(config, steps=300, learning_rate=3e-3)
+    layers = AdapterConfig(connector="layers", axes=4)
+    longer = replace(config, adapter=layers, steps=300, learning_rate=3e-3)
     train(longer, folder.parent, tmp_path / "cache", tmp_path / "run")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] - 0.02
@@ -167,3 +168,42 @@ def test_a_head_that_cannot_be_frozen_or_begun_with_is_told(tmp_path, folder, co
     fields = {key: shipped if value == "SHIPPED" else value for key, value in fields.items()}
     with pytest.raises(RecipeError, match=complaint):
         train(replace(config, **fields), folder.parent, tmp_path / "cache", tmp_path / "run")
+
+
+def test_a_guess_of_difficulty_is_taught_by_other_sources_than_those_it_is_trusted_on(
+    tmp_path, folder, config
+):
+    """No step moves a guess by a source that it is kept from, and trust is learnt from such guesses alone."""
+    from dataclasses import replace
+
+    from router.value.backbone import Backbone
+    from router.value.episodes import EpisodeSampler
+    from router.value.network import ValueNetwork, head_config
+
+    config = replace(config, adapter=AdapterConfig(connector="layers", axes=4))
+    corpus, part = load_corpus(folder, config, Backbone.load(device="cpu"), tmp_path)
+    corpora = [(replace(corpus, source=replace(corpus.source, name=f"toy{i}")), part) for i in range(5)]
+    network = ValueNetwork(config.adapter, head_config(config.adapter, **config.head))
+    network.adapter.fit(module.some_layers(corpora))
+    run = module._Run(network, config, tmp_path, corpora)
+    assert sorted(run._kept_from.values()) == [0, 0, 1, 2, 3]
+    sampler, difficulty = EpisodeSampler(corpora, config.episodes, seed=2), network.head.difficulty
+    kinds = set()
+    for step in range(12):
+        episode = sampler.draw(step)
+        guesses, starts = difficulty.narrow.detach().clone(), network.head.start_alone.detach().clone()
+        common = network.head.start_common.detach().clone()
+        run.advance(episode, "cpu")
+        moved = (difficulty.narrow - guesses).abs().sum(1) > 0
+        trusted = not torch.equal(common, network.head.start_common) or not torch.equal(
+            starts, network.head.start_alone
+        )
+        kept = run._kept_from[episode.corpus.source.name]
+        assert trusted != bool(moved.any())
+        if moved.any():
+            assert difficulty.counts != kept
+        else:
+            assert difficulty.counts == kept
+        kinds.add(trusted)
+    assert kinds == {True, False}
+    assert run.averaged().head.difficulty.counts is None
