@@ -168,6 +168,19 @@ def crash(
     run(kills, after)
 
 
+@app.command()
+def soak(
+    requests: Annotated[int, typer.Option(min=100, help="How many chats are asked for.")] = 500_000,
+    seed: Annotated[int, typer.Option(help="Of what the clients do.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
+) -> None:
+    """A gateway under load and faults for long: leaks, lost outcomes, wrong costs (exit status 1)."""
+    from benchmarks.soak import run
+
+    if not run(requests, seed, out):
+        raise typer.Exit(1)
+
+
 @app.command("schedule-map")
 def schedule_map(
     out: Annotated[Path, typer.Option(help="Folder for the table and the pictures.")],
