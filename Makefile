@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types format serve train clean
+.PHONY: demo test test-sdks lint types format serve train clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,20 @@ demo: $(READY)  ## the whole story on the shipped models: profile, route, fronti
 
 test: $(READY)
 	$(BIN)/pytest
+
+SDKS := tests/sdks
+
+test-sdks: $(READY) $(SDKS)/.venv/.ready $(SDKS)/node/node_modules/.ready  ## every SDK before a real gateway; needs Node 20
+	$(BIN)/python -m tests.sdks.matrix
+
+$(SDKS)/.venv/.ready: $(SDKS)/requirements.txt
+	$(PYTHON) -m venv $(SDKS)/.venv
+	$(SDKS)/.venv/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(SDKS)/node/node_modules/.ready: $(SDKS)/node/package.json
+	cd $(SDKS)/node && npm install --no-audit --no-fund --no-package-lock --silent
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -33,4 +47,4 @@ serve: $(READY)
 	$(BIN)/router serve
 
 clean:
-	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(SDKS)/.venv $(SDKS)/node/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -168,6 +168,19 @@ def crash(
     run(kills, after)
 
 
+@app.command()
+def soak(
+    requests: Annotated[int, typer.Option(min=100, help="How many chats are asked for.")] = 500_000,
+    seed: Annotated[int, typer.Option(help="Of what the clients do.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
+) -> None:
+    """A gateway under load and faults for long: leaks, lost outcomes, wrong costs (exit status 1)."""
+    from benchmarks.soak import run
+
+    if not run(requests, seed, out):
+        raise typer.Exit(1)
+
+
 @app.command("schedule-map")
 def schedule_map(
     out: Annotated[Path, typer.Option(help="Folder for the table and the pictures.")],
@@ -270,12 +283,36 @@ def load(
     mock_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The mock's port. Default: a free one.")
     ] = None,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="Keep each gateway to the last core, all else to the others.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
 ) -> None:
     """A gateway under load before a mock upstream: latency added, requests/s, CPU, memory, cold start."""
     from benchmarks.load.command import run
 
     run({name: value for name, value in locals().items() if name != "run"})
+
+
+@app.command()
+def bars(
+    versus: Annotated[
+        str | None, typer.Option(metavar="CMD", help="Starts the other gateway, as in `load`.")
+    ] = None,
+    versus_model: Annotated[str | None, typer.Option(help="What to ask it for.")] = None,
+    versus_key: Annotated[
+        str | None, typer.Option(envvar="ROUTER_BENCH_VERSUS_KEY", help="The caller's key there.")
+    ] = None,
+    duration: Annotated[float, typer.Option(min=0.1, help="Seconds of each round.")] = 8.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each measurement.")] = 3,
+    starts: Annotated[int, typer.Option(min=1, help="Cold starts of each gateway.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
+) -> None:
+    """Every bar of the gateway beside another one, in one run: named, streamed, auto, start, memory."""
+    from benchmarks.load.bars import run
+
+    told = {"versus": versus, "versus_model": versus_model, "versus_key": versus_key}
+    run({name: value for name, value in told.items() if value is not None}, duration, rounds, starts, out)
 
 
 @app.command()

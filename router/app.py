@@ -29,6 +29,7 @@ from router.api import (
     value,
 )
 from router.api.failures import RequestIds, answer_errors
+from router.api.openapi import document
 from router.api.request import Services
 from router.api.seen import Seen
 from router.contexts import Contexts
@@ -81,7 +82,8 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
                 closing.push_async_callback(upstreams.aclose)
             tokens = TokenCounter()
             upstreams.breakers.keep(list(upstreams.models.values()), settings.breaker)
-            loading = Loading(_load(settings, scorer, upstreams, engine, tokens))
+            wanted = scorer is not None or not settings.value.off
+            loading = Loading(_load(settings, scorer, upstreams, engine, tokens) if wanted else None)
             closing.push_async_callback(loading.aclose)
             ledger = Ledger(writer, loading)
             closing.push_async_callback(ledger.aclose)
@@ -119,13 +121,10 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
     app.add_middleware(RequestIds)
     app.add_middleware(Seen, observers=observers)
     # in this order they are compared with a request's path
-    for room in (chat, messages, responses, completions, embeddings, models, feedback, explain, health):
+    rooms = (chat, messages, responses, completions, embeddings, models, feedback, explain, health, metrics)
+    for room in (*rooms, decisions, keys, value, schedule):
         app.include_router(room.api)
-    app.include_router(metrics.api)
-    app.include_router(decisions.api)
-    app.include_router(keys.api)
-    for trainers in (value, schedule):
-        app.include_router(trainers.api)
+    document(app)
     return app
 
 

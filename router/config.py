@@ -103,6 +103,7 @@ class ValueSettings:
     device: Literal["auto", "cpu", "cuda"]
     tabpfn: TabpfnSettings | None = None  # None: the head is ours
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the backbone, on a CPU
+    off: bool = False  # nothing is loaded, and only named models are served
 
 
 @dataclass(frozen=True)
@@ -424,7 +425,8 @@ class _Reader:
                 self._add(("value", "backbone"), f"value.backbone: there is no folder {backbone}")
         if section is None:
             return None
-        return ValueSettings(weights, backbone, section.device, self._tabpfn(section), section.precision)
+        tabpfn, off = self._tabpfn(section), section.head == "none"
+        return ValueSettings(weights, backbone, section.device, tabpfn, section.precision, off)
 
     def _tabpfn(self, section: ValueSection) -> TabpfnSettings | None:
         """What the file says about TabPFN; None where it is not the head, or after saying what is wrong."""

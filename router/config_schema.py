@@ -151,7 +151,7 @@ class TabpfnSection(Section):
 class ValueSection(Section):
     """Which V0 predicts, and on what."""
 
-    head: Literal["icl", "tabpfn"] = "icl"
+    head: Literal["icl", "tabpfn", "none"] = "icl"
     weights: Annotated[str, Field(min_length=1)] | None = None
     backbone: Annotated[str, Field(min_length=1)] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

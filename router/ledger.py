@@ -60,7 +60,7 @@ class Ledger:
 
     def close(self, row: DecisionRow, *, text: str, embed: bool) -> None:
         """The reply has ended. Never waits; with `embed`, the row is written once V0 has read `text`."""
-        if not embed:
+        if not embed or self._loading.off:
             self._write(row)
             return
         self._waiting[row.id] = row, text

@@ -44,6 +44,7 @@ class Command:
     name: str
     words: Sequence[str]
     values: Mapping[str, str]
+    cores: frozenset[int] | None = None  # which it is kept to
 
     def at(self, port: int) -> tuple[list[str], dict[str, str]]:
         """The words and the environment variables for a port. Raises `ValueError` for an unknown placeholder."""
@@ -183,6 +184,8 @@ async def start(
     words, variables = command.at(port)
     started = time.perf_counter()
     child = await children.start(command.name, words, variables)
+    if command.cores is not None:
+        os.sched_setaffinity(child.pid, command.cores)
     try:
         await first_answer(address + CHAT, ask, patience_s, child)
     except BaseException:

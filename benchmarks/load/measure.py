@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from benchmarks.load import processes
 from benchmarks.load.report import LoadReport
 from benchmarks.load.rounds import Rounds
 from benchmarks.load.starting import Starting
@@ -33,11 +34,12 @@ PACKAGES = ("v0-router", "uvicorn", "httpx", "torch", "aiohttp")
 async def measure(chosen: Settings, folder: Path, children: Children, on_progress: OnProgress) -> LoadReport:
     """Start everything, drive it round by round, sum up, and end everything. Raises `GatewayFailed`."""
     async with AsyncExitStack() as ending:
+        cores = ending.enter_context(processes.kept_to_others()) if chosen.pin else None
         mock, upstream = await start_mock(chosen, children)
         ending.push_async_callback(mock.stop)
         started = []
         for target in chosen.targets:
-            starting = Starting(chosen, target, folder, children, upstream, on_progress)
+            starting = Starting(chosen, target, folder, children, upstream, on_progress, cores)
             each = await starting.start()
             if each.child is not None:
                 ending.push_async_callback(each.child.stop)

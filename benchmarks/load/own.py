@@ -27,7 +27,8 @@ PRICES = {  # USD per million tokens: input, output
 }
 AT_ONCE = 8
 SEED = 0  # no round has it
-FEEDBACK, EXPLAIN = "/v1/feedback", "/v1/router/explain"
+FEEDBACK, EXPLAIN, READY = "/v1/feedback", "/v1/router/explain", "/readyz"
+READY_EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class _Verdict:
     score: int
 
 
-def write_settings(folder: Path, upstream: str, context_size: int) -> Path:
-    """The router.yaml of a fleet that lives at `upstream`; its database will lie beside it."""
+def write_settings(folder: Path, upstream: str, context_size: int, *, without: bool = False) -> Path:
+    """The router.yaml of a fleet that lives at `upstream`, `without` V0; its database will lie beside it."""
     fleet = [
         {
             "name": name,
@@ -50,7 +51,9 @@ def write_settings(folder: Path, upstream: str, context_size: int) -> Path:
         }
         for name, price in PRICES.items()
     ]
-    settings = {"fleet": fleet, "beta": 0.8, "context_size": max(1024, context_size)}
+    settings: dict[str, object] = {"fleet": fleet, "beta": 0.8, "context_size": max(1024, context_size)}
+    if without:
+        settings["value"] = {"head": "none"}
     path = folder / "router.yaml"
     path.write_text(json.dumps(settings, indent=1), encoding="utf-8")  # JSON is YAML
     return path
@@ -88,6 +91,20 @@ async def fill_contexts(address: str, rows: int, on_progress: Callable[[int], No
 
     async with aiohttp.ClientSession(address) as session:
         await asyncio.gather(*(client(session) for _ in range(AT_ONCE)))
+
+
+async def ready(address: str, patience_s: float) -> None:
+    """Return once V0 is loaded. Raises `GatewayFailed`."""
+    async with aiohttp.ClientSession(address) as session:
+        try:
+            async with asyncio.timeout(patience_s):
+                while True:
+                    async with session.get(READY) as reply:
+                        if reply.status == 200:
+                            return
+                    await asyncio.sleep(READY_EVERY_S)
+        except TimeoutError:
+            raise GatewayFailed(f"V0 was not loaded within {patience_s:g} s") from None
 
 
 async def context_rows(address: str) -> int:

@@ -47,6 +47,23 @@ class Neighbours:
         return busy_seconds() - cpu_seconds(ours)
 
 
+def can_pin() -> bool:
+    """Whether processes can be kept to cores, and there is one for gateways and another for the rest."""
+    return hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
+
+
+@contextlib.contextmanager
+def kept_to_others() -> Iterator[frozenset[int]]:
+    """Keep this process, and what it starts, off the last core, which is yielded; as before in the end."""
+    before = os.sched_getaffinity(0)
+    last = max(before)
+    os.sched_setaffinity(0, before - {last})
+    try:
+        yield frozenset({last})
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def tree(pid: int) -> set[int]:
     """The living processes that came of `pid`, itself among them: its descendants and the session it leads."""
     every = list(_processes())

@@ -113,7 +113,12 @@ class GatewayEntry(Entry):
     model: str
     cold_start_s: list[float] = Field(description="process start to the first 200 of a chat, each start")
     cold_start_other_cores: list[float | None]
-    idle_mib: float | None = Field(description="resident memory after the first answer")
+    ready_s: list[float] = Field(
+        [], description="process start to V0 loaded, each start; our own gateway only"
+    )
+    idle_mib: float | None = Field(
+        description="resident memory after the first answer, and after V0 is loaded"
+    )
     context_rows: int | None = Field(description="outcomes in each model's context; our own gateway only")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from benchmarks.load import gateways
+from benchmarks.load import gateways, processes
 from benchmarks.load.drive import Arrivals
 from benchmarks.load.report import GATEWAY, VERSUS, Upstream
 from benchmarks.settings import SettingsError
@@ -60,6 +60,7 @@ class Settings:
     start_timeout_s: float
     mock_port: int | None
     upstream: Upstream
+    pin: bool = False  # each gateway alone on the last core
 
 
 def settings(options: Mapping[str, Any]) -> Settings:
@@ -90,6 +91,7 @@ def settings(options: Mapping[str, Any]) -> Settings:
         upstream=Upstream(
             tokens=given["tokens"], first_byte_ms=given["first_byte_ms"], chunk_ms=given["chunk_ms"]
         ),
+        pin=given.get("pin", False),
     )
 
 
@@ -98,6 +100,8 @@ def _agree(given: Mapping[str, Any]) -> None:
     for one, other in (("gateway", "url"), ("requests", "duration"), ("rate", "concurrency")):
         if one in given and other in given:
             raise SettingsError(f"--{one} and --{other}: one of them, not both")
+    if given.get("pin") and not processes.can_pin():
+        raise SettingsError("--pin: it takes Linux and two cores at the least")
     if "pid" in given and "url" not in given:
         raise SettingsError("--pid: it is the process behind --url; without --url it is known")
     if given["contexts"] and ("gateway" in given or "url" in given):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,9 @@ class Starting:
         children: Children,
         upstream: str,
         on_progress: OnProgress,
+        cores: frozenset[int] | None = None,
     ) -> None:
+        self._cores = cores
         self._chosen = chosen
         self._target = target
         self._folder = folder
@@ -64,10 +67,15 @@ class Starting:
         if target.command is None and self._chosen.contexts:
             await self._fill(command)
         seconds: list[float] = []
+        ready: list[float] = []
         others: list[float | None] = []
         while True:
             self._on_progress(f"starting {target.name}", 0.0)
             child, address = await self._timed(command, len(seconds), seconds, others)
+            if target.command is None:
+                began = time.perf_counter() - seconds[-1]
+                await own.ready(address, self._chosen.start_timeout_s)
+                ready.append(time.perf_counter() - began)
             if len(seconds) == self._chosen.starts:
                 break
             await child.stop()
@@ -85,6 +93,7 @@ class Starting:
             url=None,
             model=target.model,
             cold_start_s=seconds,
+            ready_s=ready,
             cold_start_other_cores=others,
             idle_mib=_resident(child.pid),
             context_rows=rows,
@@ -144,9 +153,11 @@ class Starting:
         target = self._target
         values = {"upstream": self._upstream, "model": target.model, "key": target.key or ""}
         if target.command is not None:
-            return Command(f"{target.name} ({target.command})", gateways.split(target.command), values)
+            return Command(
+                f"{target.name} ({target.command})", gateways.split(target.command), values, self._cores
+            )
         config = own.write_settings(self._folder, self._upstream, self._chosen.contexts)
-        return Command(f"{target.name} ({OWN})", own.words(config), values)
+        return Command(f"{target.name} ({OWN})", own.words(config), values, self._cores)
 
     def _ask(self, number: int) -> Ask:
         plan = Plan("", self._target.model, seed=FIRST_SEED)

@@ -72,7 +72,7 @@ def notes(report: LoadReport) -> list[str]:
 def _starts(report: LoadReport) -> Table:
     table = Table(box=None)
     table.add_column("")
-    for column in ("cold start, s", "idle MiB", "context rows"):
+    for column in ("cold start, s", "V0 ready, s", "idle MiB", "context rows"):
         table.add_column(column, justify="right")
     for name, each in report.gateways.items():
         starts = ", ".join(
@@ -80,11 +80,13 @@ def _starts(report: LoadReport) -> Table:
             for seconds, others in zip(each.cold_start_s, each.cold_start_other_cores, strict=True)
         )
         rows = "–" if each.context_rows is None else str(each.context_rows)
-        table.add_row(name, starts or "–", _said(each.idle_mib, 0), rows)
+        ready = ", ".join(f"{seconds:.2f}" for seconds in each.ready_s)
+        table.add_row(name, starts or "–", ready or "–", _said(each.idle_mib, 0), rows)
     if VERSUS in report.gateways:
         ours, theirs = report.gateways[GATEWAY], report.gateways[VERSUS]
         pairs = (median(ours.cold_start_s), median(theirs.cold_start_s)), (ours.idle_mib, theirs.idle_mib)
-        table.add_row("gateway / versus", *(f"{a / b:.2f}" if a and b else "–" for a, b in pairs), "")
+        cold, idle = (f"{a / b:.2f}" if a and b else "–" for a, b in pairs)
+        table.add_row("gateway / versus", cold, "", idle, "")
     return table
 
 

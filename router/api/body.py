@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,13 +21,3 @@ def read_body(shape: type[Body], raw: bytes) -> Body:
         message = first["msg"].removeprefix("Value error, ")
         param = ".".join(map(str, first["loc"])) or None
         raise BadRequest(f"{param}: {message}" if param else message, param=param) from None
-
-
-def body_of(shape: type[BaseModel]) -> dict[str, Any]:
-    """What the OpenAPI document says of it."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": shape.model_json_schema()}},
-        }
-    }

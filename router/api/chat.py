@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import described
+from router.api.describe import OBJECT, described, fields, many
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
@@ -12,12 +12,11 @@ from router.exchange import Exchange
 
 api = APIRouter(tags=["chat"], route_class=Direct)
 
-CHAT_BODY = described(
-    ("model", "messages"), {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
-)
+MESSAGES = {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+CHAT = described(("model", "messages"), MESSAGES, fields(choices=many(OBJECT)))
 
 
-@api.post("/v1/chat/completions", openapi_extra=CHAT_BODY, response_class=Response)
+@api.post("/v1/chat/completions", openapi_extra=CHAT, response_class=Response)
 async def chat(request: Request, built: ServicesOf, key: Caller) -> Response:
     """
     OpenAI's chat completions. Fields that are not listed pass through untouched.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 
+from router.api.describe import OBJECT, STRING, always, fields, many, maybe, replied
 from router.api.request import Caller, ServicesOf
 from router.errors import BadRequest
 from router.store.decision_log import LARGEST_PAGE, Filter, read_page, read_status, read_time
@@ -21,7 +22,10 @@ api = APIRouter(tags=["decisions"])
 Moment = Annotated[str | None, Query(description="Unix seconds or ISO 8601")]
 
 
-@api.get("/v1/router/decisions")
+@api.get(
+    "/v1/router/decisions",
+    openapi_extra=replied(fields(object=always("list"), data=many(OBJECT), next_cursor=maybe(STRING))),
+)
 async def decisions(
     built: ServicesOf,
     caller: Caller,

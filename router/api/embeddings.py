@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import TEXTS, described
+from router.api.describe import OBJECT, TEXTS, described, fields, many
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
@@ -15,7 +15,7 @@ api = APIRouter(tags=["embeddings"], route_class=Direct)
 
 @api.post(
     "/v1/embeddings",
-    openapi_extra=described(("model", "input"), {"input": TEXTS}, streams=False),
+    openapi_extra=described(("model", "input"), {"input": TEXTS}, fields(data=many(OBJECT)), streams=False),
     response_class=Response,
 )
 async def embeddings(request: Request, built: ServicesOf, key: Caller) -> Response:

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from router.api.chat import CHAT_BODY
+from router.api.chat import MESSAGES
+from router.api.describe import INTEGER, NUMBER, STRING, described, fields, many, maybe
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
 from router.decide import normalised
@@ -15,8 +16,27 @@ from router.till import with_terms
 
 api = APIRouter(tags=["explain"])
 
+CANDIDATE = fields(
+    model=STRING,
+    value=maybe(NUMBER),
+    expected_cost_usd=maybe(NUMBER),
+    cost_norm=maybe(NUMBER),
+    score=maybe(NUMBER),
+    rows=maybe(INTEGER),
+    excluded=maybe(STRING),
+)
+TOLD = fields(
+    beta=NUMBER,
+    cost_scale=NUMBER,
+    chosen=STRING,
+    reason=STRING,
+    candidates=many(CANDIDATE),
+    timings_ms=fields(total=NUMBER),
+)
+EXPLAIN = described(("model", "messages"), MESSAGES, TOLD, streams=False, routed=False)
 
-@api.post("/v1/router/explain", openapi_extra=CHAT_BODY)
+
+@api.post("/v1/router/explain", openapi_extra=EXPLAIN)
 async def explain(request: Request, built: ServicesOf, key: Caller) -> dict[str, Any]:
     """
     Every candidate's value, expected cost in USD, normalised cost, score and rows of context, in rank.

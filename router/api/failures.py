@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
+ANTHROPICS_REQUEST_ID = "request-id"  # where its SDKs read it
 SANE = re.compile(r"[!-~]{1,128}")  # stands in a header, and is one word of a log line
 CLIENT_LEFT = 499
 
@@ -69,7 +70,10 @@ class RequestIds:
             if message["type"] == "http.response.start":
                 started = True
                 scope["status"] = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                if scope["path"].startswith("/v1/messages"):
+                    headers[ANTHROPICS_REQUEST_ID] = request_id
             await send(message)
 
         try:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from router import outcomes
+from router.api.describe import INTEGER, NUMBER, STRING, asked_for, fields, maybe, replied
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse
 from router.errors import BadRequest, DecisionNotFound, NotReady
@@ -27,7 +28,10 @@ class Feedback(BaseModel):
     decision_id: str | None = Field(None, description="the header x-router-decision")
     completion_id: str | None = Field(None, description="the completion's `id`")
     id: str | None = Field(None, description="either of the two")
-    score: float = Field(description="a number from 0 to 1, or true or false")
+    score: float = Field(
+        description="a number from 0 to 1, or true or false",
+        json_schema_extra={"type": ["number", "boolean"], "minimum": 0, "maximum": 1},
+    )
     comment: str | None = Field(None, max_length=2000)
     source: Literal["feedback", "verifier"] = "feedback"
 
@@ -48,15 +52,10 @@ class Feedback(BaseModel):
         return {name: value for name in REFERENCES if (value := getattr(self, name))}
 
 
-FEEDBACK_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": Feedback.model_json_schema()}},
-    }
-}
+TAKEN = replied(fields(id=INTEGER, decision_id=maybe(STRING), model=STRING, score=NUMBER))
 
 
-@api.post("/v1/feedback", openapi_extra=FEEDBACK_BODY)
+@api.post("/v1/feedback", openapi_extra=asked_for(Feedback) | TAKEN)
 async def feedback(request: Request, built: ServicesOf, _key: Caller) -> dict[str, Any]:
     """Record a score. The answer comes once it is on the disk, and the next decisions know it soon after."""
     sent = _read(await raw_body(request))

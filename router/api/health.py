@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from router.api.describe import STRING, fields, many, replied
 from router.api.request import Services, ServicesOf
 
 api = APIRouter(tags=["health"])
@@ -18,7 +19,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@api.get("/readyz")
+@api.get("/readyz", openapi_extra=replied(fields(status=STRING, reasons=many(STRING)), "503"))
 async def readyz(built: ServicesOf) -> JSONResponse:
     """200 when `auto` can be served and recorded; 503 with every reason otherwise."""
     reasons = list(_unready(built))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
+from router.api.describe import BOOLEAN, NUMBER, OBJECT, STRING, always, asked, fields, many, maybe, replied
 from router.api.request import Admin, Caller, Services, ServicesOf, raw_body
 from router.call import parse
 from router.errors import BadRequest, InvalidKey, KeyConflict, KeyNotFound
@@ -40,11 +41,21 @@ CHANGE: dict[str, Any] = {
 }
 
 
-def _json(body: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+KEY = fields(
+    name=STRING,
+    hint=maybe(STRING),
+    admin=BOOLEAN,
+    created_at=NUMBER,
+    revoked_at=maybe(NUMBER),
+    expired=BOOLEAN,
+    limits=OBJECT,
+    spent=OBJECT,
+    budgets=many(OBJECT),
+)
+WITH_SECRET = {"allOf": [KEY, fields(secret=STRING)]}
 
 
-@api.get("/v1/router/key")
+@api.get("/v1/router/key", openapi_extra=replied(KEY))
 async def myself(built: ServicesOf, key: Caller) -> dict[str, Any]:
     """The key that asks: its limits, what it has spent, what its budgets have left."""
     if key is None:
@@ -52,14 +63,14 @@ async def myself(built: ServicesOf, key: Caller) -> dict[str, Any]:
     return _shown(built, key)
 
 
-@api.get("/v1/router/keys")
+@api.get("/v1/router/keys", openapi_extra=replied(fields(object=always("list"), data=many(KEY))))
 async def list_all(built: ServicesOf, _admin: Admin) -> dict[str, Any]:
     """Every key, oldest first, revoked ones included."""
     found = await asyncio.to_thread(list_keys, built.engine)
     return {"object": "list", "data": [_shown(built, key) for key in found]}
 
 
-@api.post("/v1/router/keys", openapi_extra=_json(CREATION), status_code=201)
+@api.post("/v1/router/keys", openapi_extra=asked(CREATION) | replied(WITH_SECRET, "201"), status_code=201)
 async def create(request: Request, built: ServicesOf, _admin: Admin) -> dict[str, Any]:
     """Make a key. Its `secret` is in this reply and nowhere else."""
     body = _body(await raw_body(request), CREATION)
@@ -84,13 +95,13 @@ async def create(request: Request, built: ServicesOf, _admin: Admin) -> dict[str
     return {**_shown(built, key), "secret": secret}
 
 
-@api.get("/v1/router/keys/{name}")
+@api.get("/v1/router/keys/{name}", openapi_extra=replied(KEY))
 async def get_one(name: str, built: ServicesOf, _admin: Admin) -> dict[str, Any]:
     """One living key."""
     return _shown(built, await _of(lambda: find_key(built.engine, name)))
 
 
-@api.patch("/v1/router/keys/{name}", openapi_extra=_json(CHANGE))
+@api.patch("/v1/router/keys/{name}", openapi_extra=asked(CHANGE) | replied(KEY))
 async def change(request: Request, name: str, built: ServicesOf, _admin: Admin) -> dict[str, Any]:
     """Change limits: those named are set, null takes one away, the others stay."""
     given = _body(await raw_body(request), CHANGE).get("limits")
@@ -107,7 +118,7 @@ async def change(request: Request, name: str, built: ServicesOf, _admin: Admin) 
     return _shown(built, key)
 
 
-@api.post("/v1/router/keys/{name}/rotate")
+@api.post("/v1/router/keys/{name}/rotate", openapi_extra=replied(WITH_SECRET))
 async def rotate(name: str, built: ServicesOf, _admin: Admin) -> dict[str, Any]:
     """Another secret for the key; limits and spending stay, the old secret ends."""
     key, secret = await _of(lambda: rotate_key(built.engine, name))

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import described
+from router.api.describe import INTEGER, STRING, always, described, fields, many, maybe
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse, understand
@@ -18,9 +18,21 @@ from router.wire.messages_reply import Messages
 api = APIRouter(tags=["messages"], route_class=Direct)
 
 MESSAGES: dict[str, Any] = {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+REPLY = fields(
+    id=STRING,
+    type=always("message"),
+    role=always("assistant"),
+    model=STRING,
+    content=many(fields(type=STRING)),
+    stop_reason=STRING,
+    stop_sequence=maybe(STRING),
+    usage=fields(input_tokens=INTEGER, output_tokens=INTEGER),
+)
+ASK = described(("model", "messages"), MESSAGES, REPLY)
+COUNT = described(("model", "messages"), MESSAGES, fields(input_tokens=INTEGER), streams=False, routed=False)
 
 
-@api.post("/v1/messages", openapi_extra=described(("model", "messages"), MESSAGES), response_class=Response)
+@api.post("/v1/messages", openapi_extra=ASK, response_class=Response)
 async def messages(request: Request, built: ServicesOf, key: Caller) -> Response:
     """
     Anthropic's messages, asked as a chat. A field that chat cannot say is refused by name.
@@ -33,9 +45,7 @@ async def messages(request: Request, built: ServicesOf, key: Caller) -> Response
     return Exchange(built.gateway, call.told_by(wire), built.admission(key))
 
 
-@api.post(
-    "/v1/messages/count_tokens", openapi_extra=described(("model", "messages"), MESSAGES, streams=False)
-)
+@api.post("/v1/messages/count_tokens", openapi_extra=COUNT)
 async def count_tokens(request: Request, _built: ServicesOf, _key: Caller) -> dict[str, int]:
     """An estimate, four characters a token: which model will answer, and how it counts, is not known yet."""
     call = understand(to_chat(parse(await raw_body(request))), None)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from fleet.model import Model
+from router.api.describe import INTEGER, STRING, always, fields, many, replied
 from router.api.request import Caller, ServicesOf
 from router.call import AUTO
 from router.errors import UnknownModel
@@ -16,16 +17,17 @@ from router.store.rows import KeyRow
 api = APIRouter(tags=["models"])
 
 CREATED = 0  # OpenAI's field for a model's birth, which we do not know
+ENTRY = fields(id=STRING, object=always("model"), created=INTEGER, owned_by=STRING)
 
 
-@api.get("/v1/models")
+@api.get("/v1/models", openapi_extra=replied(fields(object=always("list"), data=many(ENTRY))))
 async def list_models(built: ServicesOf, key: Caller) -> dict[str, Any]:
     """`auto` first, then the presets, then the fleet as far as the key may ask it, in the order of router.yaml."""
     ours = [_entry(name, "router") for name in (AUTO, *built.gateway.settings.presets)]
     return {"object": "list", "data": [*ours, *map(_of_fleet, _fleet(built, key).values())]}
 
 
-@api.get("/v1/models/{name:path}")
+@api.get("/v1/models/{name:path}", openapi_extra=replied(ENTRY))
 async def get_model(name: str, built: ServicesOf, key: Caller) -> dict[str, Any]:
     """One of them."""
     if name == AUTO or name in built.gateway.settings.presets:

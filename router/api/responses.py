@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import described
+from router.api.describe import OBJECT, STRING, always, described, fields, many, maybe
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse, understand
@@ -14,11 +14,21 @@ from router.wire.responses_reply import Responses
 
 api = APIRouter(tags=["responses"], route_class=Direct)
 
-INPUT = {"oneOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}]}
+INPUT = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}]}
+REPLY = fields(
+    id=STRING,
+    object=always("response"),
+    status={"type": "string", "enum": ["completed", "incomplete"]},
+    model=STRING,
+    output=many(fields(id=STRING, type=STRING)),
+    usage=maybe(OBJECT),
+)
 
 
 @api.post(
-    "/v1/responses", openapi_extra=described(("model", "input"), {"input": INPUT}), response_class=Response
+    "/v1/responses",
+    openapi_extra=described(("model", "input"), {"input": INPUT}, REPLY),
+    response_class=Response,
 )
 async def responses(request: Request, built: ServicesOf, key: Caller) -> Response:
     """

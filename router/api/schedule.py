@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from router.api.body import body_of, read_body
+from router.api.body import read_body
+from router.api.describe import BOOLEAN, INTEGER, NUMBER, STRING, asked_for, fields, many, maybe, replied
 from router.api.request import Caller, raw_body
 from router.api.value import Number, PoliciesOf, Strict, ToPredict, ordered, predicted, prediction_of
 from router.errors import BadRequest
@@ -29,6 +30,15 @@ LEAST_COST = 1e-6  # the best count is 1,000 rollouts there, beyond every cap
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Rollouts = Annotated[int, Field(ge=1, le=MOST_ROLLOUTS)]
+
+
+BUDGETED = fields(budgets=many(INTEGER), total=INTEGER, method=STRING, utility=NUMBER)
+CONTINUED = fields(
+    allocation=many(INTEGER),
+    done=BOOLEAN,
+    baselines=many(maybe(NUMBER)),
+    advantages=maybe(many(many(NUMBER))),
+)
 
 
 def gate(request: Request) -> Gate:
@@ -98,7 +108,7 @@ class ToContinue(Strict):
     limits: LimitsOf = LimitsOf()
 
 
-@api.post("/v1/schedule/budget", openapi_extra=body_of(ToBudget))
+@api.post("/v1/schedule/budget", openapi_extra=asked_for(ToBudget) | replied(BUDGETED))
 async def budget(request: Request, built: PoliciesOf, turn: GateOf, _key: Caller) -> Response:
     """Rollouts of each prompt, `total` together, and what they are worth by V0's Eq. 9."""
     sent = read_body(ToBudget, await raw_body(request))
@@ -110,7 +120,7 @@ async def budget(request: Request, built: PoliciesOf, turn: GateOf, _key: Caller
         return _json(await asyncio.to_thread(_budget, values, sent, shown))
 
 
-@api.post("/v1/schedule/rounds", openapi_extra=body_of(ToContinue))
+@api.post("/v1/schedule/rounds", openapi_extra=asked_for(ToContinue) | replied(CONTINUED))
 async def rounds(request: Request, turn: GateOf, _key: Caller) -> Response:
     """
     The next allocation after these reports; baselines always, advantages once all is done.

@@ -9,7 +9,20 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from router.api.body import body_of, read_body
+from router.api.body import read_body
+from router.api.describe import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    always,
+    asked_for,
+    fields,
+    many,
+    maybe,
+    replied,
+)
 from router.api.request import Caller, raw_body
 from router.errors import BadRequest
 from router.policies import Outcome, Policies, Prediction
@@ -25,6 +38,22 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 Step = Annotated[int, Field(ge=0, le=MOST_STEPS)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 NARROWEST = 1e-6
+
+
+POLICY = fields(
+    id=STRING,
+    object=always("policy"),
+    size=INTEGER,
+    capacity=INTEGER,
+    step=maybe(INTEGER),
+    mean_reward=maybe(NUMBER),
+    revision=INTEGER,
+    created=INTEGER,
+    updated=INTEGER,
+)
+PREDICTION = fields(
+    values=many(NUMBER), version=STRING, context_size=INTEGER, revision=maybe(INTEGER), timings_ms=OBJECT
+)
 
 
 def policies(request: Request) -> Policies:
@@ -112,7 +141,7 @@ class ToPredict(Rewarded):
         return self
 
 
-@api.post("/v1/value/policies/{name}/outcomes", openapi_extra=body_of(Outcomes))
+@api.post("/v1/value/policies/{name}/outcomes", openapi_extra=asked_for(Outcomes) | replied(POLICY))
 async def outcomes(name: str, request: Request, built: PoliciesOf, _key: Caller) -> dict[str, Any]:
     """Add outcomes to a policy's buffer, of at most 512; the answer comes once they are on the disk."""
     if not NAME.fullmatch(name):
@@ -124,20 +153,23 @@ async def outcomes(name: str, request: Request, built: PoliciesOf, _key: Caller)
     return {"added": len(earned), **_policy(await built.add(name, earned))}
 
 
-@api.get("/v1/value/policies")
+@api.get("/v1/value/policies", openapi_extra=replied(fields(object=always("list"), data=many(POLICY))))
 async def listed(built: PoliciesOf, _key: Caller) -> dict[str, Any]:
     """Every policy with its buffer's size, latest step, mean reward (of [0, 1]) and revision."""
     return {"object": "list", "data": [_policy(each) for each in await built.listed()]}
 
 
-@api.delete("/v1/value/policies/{name}")
+@api.delete(
+    "/v1/value/policies/{name}",
+    openapi_extra=replied(fields(id=STRING, object=always("policy"), deleted=BOOLEAN)),
+)
 async def delete(name: str, built: PoliciesOf, _key: Caller) -> dict[str, Any]:
     """Forget a policy and its buffer."""
     await built.delete(name)
     return {"id": name, "object": "policy", "deleted": True}
 
 
-@api.post("/v1/value/predict", openapi_extra=body_of(ToPredict))
+@api.post("/v1/value/predict", openapi_extra=asked_for(ToPredict) | replied(PREDICTION))
 async def predict(request: Request, built: PoliciesOf, _key: Caller) -> dict[str, Any]:
     """V0's success rate of each of 1 to 1,024 prompts, before any rollout."""
     return prediction_of(await predicted(built, read_body(ToPredict, await raw_body(request))))

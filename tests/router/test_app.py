@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "litellm", "sentence_transformers", "transformers", "pandas", "matplotlib", "sklearn")
+HEAVY = (
+    "torch",
+    "litellm",
+    "sentence_transformers",
+    "transformers",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+)
 
 
 @pytest.mark.parametrize("module", ["router.app", "router.cli", "router.serve", "fleet.fleet"])

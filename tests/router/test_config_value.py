@@ -75,7 +75,7 @@ def test_tabpfn_is_read_with_its_defaults_and_paths_beside_the_file(read, tmp_pa
             4,
             ["holds no adapter.safetensors", "router pull v0-paper"],
         ),
-        ("value:\n  head: tabfpn\n", 3, ["'icl' or 'tabpfn'"]),
+        ("value:\n  head: tabfpn\n", 3, ["'icl', 'tabpfn' or 'none'"]),
         ("value:\n  tabpfn: {accept_licence: 'yes'}\n", 3, ["tabpfn-v2.5-non-commercial"]),
         ("value:\n  tabpfn: {licence: x}\n", 3, ["did you mean 'accept_licence'"]),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -30,3 +31,13 @@ def test_a_tree_holds_the_children_and_what_they_use():
     finally:
         parent.communicate(b"\n")
     assert processes.tree(parent.pid) == set()
+
+
+@pytest.mark.skipif(not processes.can_pin(), reason="one core, or none that can be chosen")
+def test_what_is_started_meanwhile_is_kept_off_the_last_core():
+    before = os.sched_getaffinity(0)
+    with processes.kept_to_others() as last:
+        assert last == {max(before)}
+        said = subprocess.check_output([sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"])
+        assert said.decode().strip() == str(sorted(before - last))
+    assert os.sched_getaffinity(0) == before

@@ -40,6 +40,7 @@ async def test_the_sdk_is_routed_whole_and_streamed(serve):
             final = await stream.get_final_message()
     assert (whole.content[0].text, whole.stop_reason, whole.model) == ("it is four", "end_turn", "weak")
     assert raw.headers["x-router-model"] == "weak"
+    assert whole._request_id == raw.headers["x-request-id"]
     assert words == ["it ", "is ", "four "]
     assert (final.stop_reason, final.usage.input_tokens, final.usage.output_tokens) == ("end_turn", 10, 5)
     assert [message["role"] for message in upstream.asked[0][1]["messages"]] == ["system", "user"]
