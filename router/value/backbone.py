@@ -235,9 +235,11 @@ def _quick(folder: Path) -> tuple[Tokenizer, Bert] | None:
 
 
 def _agreement(exact: Backbone, other: Backbone) -> float:
-    """Cosine of two backbones' embeddings of one text; 0 where one is no number."""
-    both = [backbone.encode([CHECKED]).pooled()[0] for backbone in (exact, other)]
-    return float((both[0] * both[1]).sum().nan_to_num())
+    """Least cosine of two backbones' layers on one text; 0 where one is no number."""
+    one, two = (backbone.encode([CHECKED]).layers for backbone in (exact, other))
+    assert one is not None
+    assert two is not None
+    return float(torch.nn.functional.cosine_similarity(one[0], two[0], dim=-1).nan_to_num().min())
 
 
 def _packaged_minilm() -> Path:

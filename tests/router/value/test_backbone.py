@@ -102,8 +102,8 @@ def test_auto_is_exact_where_there_is_no_bf16_and_asking_for_it_is_an_error(monk
 def test_bf16_that_computes_something_else_is_not_used(monkeypatch, caplog):
     class Wrong(Bert):
         def __call__(self, texts):
-            states, mask = super().__call__(texts)
-            return (states.flip(-1) if self.precision == "bf16" else states), mask
+            states, mask, layers = super().__call__(texts)
+            return states, mask, (layers.flip(-1) if self.precision == "bf16" else layers)
 
     monkeypatch.setattr(Bert, "at", lambda bert, precision: Wrong(bert._config, bert.weights, precision))
     backbone = Backbone.load(device="cpu")
