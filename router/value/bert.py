@@ -72,10 +72,28 @@ class Bert:
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Padded states (B, T, H) of texts' token ids, none of them empty, and the mask (B, T) of real tokens."""
+        """
+        Padded states (B, T, H) of texts' token ids, none of them empty, and the mask (B, T) of real tokens.
+
+        Texts of about one length, each at most twice as long as another, share a pass: attention is the one sum that
+        pads, by the square of the longest.
+        """
+        alike: dict[int, list[int]] = {}
+        for number, ids in enumerate(texts):
+            alike.setdefault((len(ids) - 1).bit_length(), []).append(number)
         lengths = torch.tensor([len(ids) for ids in texts])
-        longest = int(lengths.max())
-        mask = torch.arange(longest) < lengths.unsqueeze(1)
+        mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+        if len(alike) == 1:
+            return self._pass(texts, mask), mask
+        states = torch.zeros(*mask.shape, self.width)
+        for members in alike.values():
+            part = mask[members][:, : int(lengths[members].max())]
+            states[members, : part.shape[1]] = self._pass([texts[i] for i in members], part)
+        return states, mask
+
+    def _pass(self, texts: Sequence[Sequence[int]], mask: torch.Tensor) -> torch.Tensor:
+        """Padded states (B, T, H) of texts that share a pass."""
+        lengths, longest = mask.sum(1), mask.shape[1]
         where = None if bool((lengths == longest).all()) else mask.flatten().nonzero().squeeze(1)
         ids = torch.tensor([number for each in texts for number in each])
         places = torch.cat([self._places[: len(each)] for each in texts])
@@ -83,7 +101,7 @@ class Bert:
         for join, out, widen, narrow, after_attention, after in self._stack:
             x = after_attention(x + out(self._attend(join(x), mask, where)))
             x = after(x + narrow(widen(x)))
-        return _padded(x, mask, where), mask
+        return _padded(x, mask, where)
 
     def _attend(self, joined: torch.Tensor, mask: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:
         """Queries, keys and values (S, 3·H) to what attention makes of them (S, H)."""
