@@ -203,6 +203,19 @@ def schedule_budget(
     run(prompts, average, seed)
 
 
+@app.command("value-call")
+def value_call(
+    prompts: Annotated[int, typer.Option(min=1, max=4096, help="Valued in one call.")] = 512,
+    context: Annotated[int, typer.Option(min=1, max=4096, help="Outcomes that are read.")] = 256,
+    times: Annotated[int, typer.Option(min=1, help="Calls to time.")] = 9,
+    weights: Annotated[Path | None, typer.Option(help="V0's weights. Default: those in the package.")] = None,
+) -> None:
+    """How long V0 takes to value a batch of prompts for one policy, embeddings at hand, on one thread."""
+    from benchmarks.value_call import run
+
+    run(prompts, context, times, weights)
+
+
 @app.command("value-steps")
 def value_steps(
     data: Annotated[Path, typer.Option(help="A source whose models are checkpoints, such as v0_dapo.")],
@@ -221,7 +234,10 @@ def rl(
     out: Annotated[Path, typer.Option(help="Folder for the runs; it goes on where it stopped.")],
     methods: Annotated[str | None, typer.Option(help="Names, with commas. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each method.")] = 5,
-    rollouts: Annotated[int | None, typer.Option(min=2_000, help="Of each run. Default: 20,480.")] = None,
+    rollouts: Annotated[int | None, typer.Option(min=2_000, help="Of each run. Default: 10,240.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=1.0, help="Of AdamW. Default: 0.0005.")
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="V0's weights. Default: those in the package."),
@@ -231,7 +247,7 @@ def rl(
     """A nano model learns its tasks by GRPO, DAPO's sampling, V0's budgets and V0.5's baselines, at equal rollouts."""
     from benchmarks.rl.command import command
 
-    command(out, methods, seeds, rollouts, weights, figures)
+    command(out, methods, seeds, {"rollouts": rollouts, "learning_rate": learning_rate}, weights, figures)
 
 
 @app.command()

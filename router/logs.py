@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,7 +49,9 @@ class Gathered(logging.StreamHandler[Any]):
     def __init__(self, stream: Any = None) -> None:
         super().__init__(stream)
         self._lines: list[str] = []
-        self._timer: threading.Timer | None = None
+        self._waiting = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._over = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep or write a line. logging calls this with the handler's lock held."""
@@ -59,18 +62,17 @@ class Gathered(logging.StreamHandler[Any]):
             return
         if record.levelno >= logging.WARNING or len(self._lines) >= GATHERED_LINES:
             self.flush()
-        elif self._timer is None:
-            self._timer = threading.Timer(GATHERED_S, self.flush)
-            self._timer.daemon = True  # at the end, logging itself flushes
-            self._timer.start()
+            return
+        if self._thread is None:  # one for all lines: to start a thread waits for it to run
+            self._thread = threading.Thread(target=self._flush_waiting, name="log", daemon=True)
+            self._thread.start()  # at the end, logging itself flushes
+        if len(self._lines) == 1:
+            self._waiting.set()
 
     def flush(self) -> None:
         """Write what was kept."""
         with self.lock or threading.RLock():
             lines, self._lines = self._lines, []
-            timer, self._timer = self._timer, None
-            if timer is not None:
-                timer.cancel()
             if not lines:
                 return
             try:
@@ -78,6 +80,19 @@ class Gathered(logging.StreamHandler[Any]):
                 self.stream.flush()
             except (OSError, ValueError):  # nobody reads any more: not worth a traceback a second
                 return
+
+    def close(self) -> None:
+        """Write what was kept, and end the thread."""
+        self.flush()
+        self._over = True
+        self._waiting.set()
+        super().close()
+
+    def _flush_waiting(self) -> None:
+        while self._waiting.wait() and not self._over:
+            time.sleep(GATHERED_S)
+            self._waiting.clear()
+            self.flush()
 
 
 class Json(logging.Formatter):

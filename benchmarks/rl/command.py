@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.rl.methods import METHODS, V0Values
 from benchmarks.rl.report import write
@@ -17,7 +17,7 @@ from router.value.checkpoint import SHIPPED
 from router.value.model import V0
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -121,11 +121,15 @@ def command(
     out: Path,
     methods: str | None,
     seeds: int,
-    rollouts: int | None,
+    changes: Mapping[str, Any],
     weights: Path | None,
     figures: Path | None,
 ) -> None:
-    """Run what `out` lacks on one thread, print and write its tables and pictures. Ends the process on bad input."""
+    """
+    Run what `out` lacks on one thread, print and write its tables and pictures. Ends the process on bad input.
+
+    `changes` are fields of the setting, None where it stays as it is.
+    """
     import torch
     import typer
 
@@ -134,7 +138,7 @@ def command(
     unknown = [name for name in names if name not in METHODS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(METHODS)}", param_hint="--methods")
-    setting = Setting() if rollouts is None else replace(Setting(), rollouts=rollouts)
+    setting = replace(Setting(), **{name: value for name, value in changes.items() if value is not None})
     try:
         bench = Bench(out, setting, weights, typer.echo)
     except RlError as error:

@@ -75,10 +75,28 @@ class Bert:
         """
         Of texts' token ids, none of them empty: padded last states (B, T, H), the mask (B, T) of real tokens, and every
         layer's states averaged over them (B, L+1, H), what enters the first layer included.
+
+        Texts of about one length, each at most twice as long as another, share a pass: attention is the one sum that
+        pads, by the square of the longest.
         """
+        alike: dict[int, list[int]] = {}
+        for number, ids in enumerate(texts):
+            alike.setdefault((len(ids) - 1).bit_length(), []).append(number)
         lengths = torch.tensor([len(ids) for ids in texts])
-        longest = int(lengths.max())
-        mask = torch.arange(longest) < lengths.unsqueeze(1)
+        mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+        if len(alike) == 1:
+            states, layers = self._pass(texts, mask)
+            return states, mask, layers
+        states = torch.zeros(*mask.shape, self.width)
+        layers = torch.empty(len(texts), self.layers + 1, self.width)
+        for members in alike.values():
+            part = mask[members][:, : int(lengths[members].max())]
+            states[members, : part.shape[1]], layers[members] = self._pass([texts[i] for i in members], part)
+        return states, mask, layers
+
+    def _pass(self, texts: Sequence[Sequence[int]], mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Padded states (B, T, H) and layers on average (B, L+1, H) of texts that share a pass."""
+        lengths, longest = mask.sum(1), mask.shape[1]
         where = None if bool((lengths == longest).all()) else mask.flatten().nonzero().squeeze(1)
         ids = torch.tensor([number for each in texts for number in each])
         places = torch.cat([self._places[: len(each)] for each in texts])
@@ -88,7 +106,7 @@ class Bert:
             x = after_attention(x + out(self._attend(join(x), mask, where)))
             x = after(x + narrow(widen(x)))
             means.append(_means(x, lengths))
-        return _padded(x, mask, where), mask, torch.stack(means, dim=1)
+        return _padded(x, mask, where), torch.stack(means, dim=1)
 
     def _attend(self, joined: torch.Tensor, mask: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:
         """Queries, keys and values (S, 3·H) to what attention makes of them (S, H)."""

@@ -152,6 +152,16 @@ def test_lines_of_a_moment_are_written_together_and_soon(gathered):
     assert stream.getvalue().splitlines()[-1] == "later"
 
 
+def test_a_handler_that_is_closed_leaves_no_thread(gathered):
+    log, stream = gathered
+    log.info("last")
+    handler = log.handlers[0]
+    handler.close()
+    handler._thread.join(5)
+    assert not handler._thread.is_alive()
+    assert stream.getvalue() == "last\n"
+
+
 def test_a_warning_is_written_at_once_after_what_came_before_it(gathered):
     log, stream = gathered
     log.info("first")
