@@ -24,7 +24,6 @@ def head_config(adapter: AdapterConfig, **overrides: Any) -> IclConfig:
     groups = [adapter.output_width, adapter.input_width, structure.WIDTH]
     if adapter.alone:
         groups = groups[:1]
-    overrides.setdefault("likeness", max(groups))
     return IclConfig(groups=tuple(groups), **overrides)
 
 

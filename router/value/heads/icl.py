@@ -2,9 +2,9 @@
 
 What a model scores on a prompt is taken apart: its level, what the prompt is to the whole fleet (the common part), and
 what it is to this model beside that (its own part). Both parts are foretold by plain in-context learners: ridge
-regressions over the embedding, at several penalties, and kernel averages over like prompts, broad and narrow. They are
-stacked by how well they foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient at
-inference. Training learns little, so that little is lost on a source it never saw: how much each group of columns
+regressions over the embedding, at several penalties, and kernel averages over like prompts, from broad to narrow. They
+are stacked by how well they foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient
+at inference. Training learns little, so that little is lost on a source it never saw: how much each group of columns
 counts, the penalties, how sharp likeness is, how far to trust a short context; and a guess of each prompt's difficulty
 that holds for every model before anything is known of it. There are several such guesses, each taught by a part of the
 sources; how far they are trusted is learnt on the sources that they have not seen.
@@ -37,9 +37,8 @@ class IclConfig:
     """Shape of the head."""
 
     groups: tuple[int, ...]  # columns of the embedding that are weighed together, side by side
-    likeness: int = 16  # columns of each group, its first, by which kernels tell which prompts are alike
     penalties: tuple[float, ...] = (10.0, 100.0)  # of the ridges, at the start
-    sharpness: tuple[float, ...] = (2.5, 12.0)  # of the kernels, at the start
+    sharpness: tuple[float, ...] = (3.0, 20.0, 80.0)  # of the kernels, at the start
     guesses: int = (
         4  # of difficulty: the sources are dealt into as many parts, and each guess is taught by the others
     )
@@ -52,11 +51,6 @@ class IclConfig:
         return sum(self.groups)
 
     @property
-    def places_width(self) -> int:
-        """Columns that kernels see."""
-        return sum(min(self.likeness, group) for group in self.groups)
-
-    @property
     def learners(self) -> int:
         """In-context learners of one part."""
         return len(self.penalties) + len(self.sharpness)
@@ -66,8 +60,8 @@ class IclConfig:
 class Rows:
     """N prompts as the head sees them."""
 
-    features: torch.Tensor  # (N, R)
-    places: torch.Tensor  # (N, A), unit vectors
+    features: torch.Tensor  # (N, D)
+    places: torch.Tensor  # (N, D), unit vectors
     difficulty: torch.Tensor  # (N,), learned
 
 
@@ -75,9 +69,9 @@ class Rows:
 class Part:
     """A fitted part of B contexts: what foretells it on a new prompt."""
 
-    linear: torch.Tensor  # (B, R+1): the stacked ridges and their offset
+    linear: torch.Tensor  # (B, D+1): the stacked ridges and their offset
     blend: torch.Tensor  # (B, K): weights of the kernel averages
-    places: torch.Tensor  # (N, A), or (B, N, A)
+    places: torch.Tensor  # (N, D), or (B, N, D)
     targets: torch.Tensor  # (B, N), times the row's weight
     weights: torch.Tensor  # (B, N), 0 where there is no row
 
@@ -118,7 +112,7 @@ class _Begun:
     weights: torch.Tensor  # (B, N)
     level: torch.Tensor  # (B,)
     left_out: torch.Tensor  # (B, N, G+1)
-    ridges: torch.Tensor  # (B, Gr, R+1)
+    ridges: torch.Tensor  # (B, Gr, D+1)
 
 
 class Difficulty(nn.Module):
@@ -147,14 +141,10 @@ class Difficulty(nn.Module):
 class IclHead(nn.Module):
     """Embeddings (N, D) with labels (B, N) to contexts; contexts and queries (M, D) to logits (B, M)."""
 
-    alike: torch.Tensor
-
     def __init__(self, config: IclConfig) -> None:
         super().__init__()
         self.config = config
         self.log_scale = nn.Parameter(torch.zeros(len(config.groups)))
-        columns = torch.arange(config.input_width).split(config.groups)
-        self.register_buffer("alike", torch.cat([c[: config.likeness] for c in columns]), persistent=False)
         self.difficulty = Difficulty(config)
         self.log_penalty = nn.Parameter(
             torch.tensor(config.penalties).log().repeat(2, 1)
@@ -175,7 +165,7 @@ class IclHead(nn.Module):
         """Prompts (N, D) as the in-context learners see them."""
         groups = torch.tensor(self.config.groups, device=embeddings.device)
         features = embeddings * self.log_scale.exp().repeat_interleave(groups)
-        places = F.normalize(embeddings[:, self.alike], dim=-1)
+        places = F.normalize(embeddings, dim=-1)
         return Rows(features, places, self.difficulty(embeddings))
 
     @property
@@ -254,7 +244,7 @@ class IclHead(nn.Module):
         none = Part(
             empty(1, self.config.input_width + 1),
             empty(1, len(self.config.sharpness)),
-            empty(0, self.config.places_width),
+            empty(0, self.config.input_width),
             empty(1, 0),
             empty(1, 0),
         )
@@ -343,7 +333,7 @@ class IclHead(nn.Module):
     def _learn(
         self, rows: Rows, target: torch.Tensor, weights: torch.Tensor, which: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, R+1)."""
+        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, D+1)."""
         fits = [fit_linear(rows.features, target, weights, p) for p in self.log_penalty[which].exp()]
         nearby = kernel_averages(
             rows.places, rows.places, target * weights, weights, self.log_sharpness.exp(), skip=0

@@ -15,7 +15,7 @@ WIDTH = 12
 @pytest.fixture
 def head():
     torch.manual_seed(0)
-    head = IclHead(IclConfig(groups=(8, 4), likeness=3, hidden=8))
+    head = IclHead(IclConfig(groups=(8, 4), hidden=8))
     with torch.no_grad():  # the zero-initialised parts would hide mistakes
         for parameter in head.parameters():
             if not parameter.any():
