@@ -114,7 +114,7 @@ class GatewayEntry(Entry):
     cold_start_s: list[float] = Field(description="process start to the first 200 of a chat, each start")
     cold_start_other_cores: list[float | None]
     ready_s: list[float] = Field(
-        [], description="process start to V0 loaded, each start; our own gateway only"
+        default=[], description="process start to V0 loaded, each start; our own gateway only"
     )
     idle_mib: float | None = Field(
         description="resident memory after the first answer, and after V0 is loaded"
