@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.baselines.base import Indices, Queries, Table
+    from router.value.amounts import Amounts
     from router.value.heads.icl import IclContext
     from router.value.model import V0
 
 TEXTS = 32  # embedded in one go
+COST_ROWS = 512  # whose costs are foretold in one go
 WORK = 12_000_000  # models × context rows × queries in one go: bounds the memory of attention
 
 
@@ -65,6 +67,7 @@ class V0Router(Baseline):
         self._seed = seed
         self._histories: list[History] = []
         self._contexts: list[IclContext] = []
+        self._costs: list[Amounts | None] = []
         self._founders = 0  # models that were read together
         self._learn_models(train)
 
@@ -80,8 +83,11 @@ class V0Router(Baseline):
 
     def _read(self) -> None:
         """Make the contexts: of the fleet together, of models that come later beside it."""
+        from router.value.amounts import fit_amounts
+
         self._founders = self._founders or len(self._histories)
         self._contexts = self._fit([history.scores for history in self._histories])
+        self._costs = fit_amounts(self._value_model, [(each.embeddings, each.costs) for each in self._histories])
 
     def _fit(self, labels: Sequence[NDArray[np.floating]]) -> list[IclContext]:
         pairs = [(each.embeddings, of) for each, of in zip(self._histories, labels, strict=True)]
@@ -110,6 +116,21 @@ class V0Router(Baseline):
         ]
         values = np.concatenate(parts) if parts else np.zeros((0, len(contexts)), dtype=np.float32)
         return values.astype(np.float64)
+
+    def predict(self, queries: Queries) -> Prediction:
+        """Success and cost of every model on every prompt; the mean cost where too few are known."""
+        from router.value.amounts import expected_amounts
+
+        embeddings = self._embeddings(queries)
+        success = self._values(embeddings, self._contexts)
+        usual = self.expected_costs()
+        steps = range(0, len(embeddings), COST_ROWS)
+        parts = [
+            expected_amounts(self._value_model, embeddings[start : start + COST_ROWS], self._costs)
+            for start in steps
+        ]
+        cost = np.concatenate(parts) if parts else np.zeros((0, len(usual)))
+        return Prediction(self._completed(success), np.where(np.isnan(cost), usual, cost))
 
     def _success(self, queries: Queries) -> NDArray[np.float64]:
         return self._values(self._embeddings(queries), self._contexts)
