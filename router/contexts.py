@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from router.store.rows import OutcomeRow
+    from router.value.amounts import Amounts
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,12 @@ class Values(Protocol):
         self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
     ) -> Sequence[Any]:
         """The contexts of a fleet, read together: what a prompt is to all is told apart from what it is to one."""
+        ...
+
+    async def fit_amounts(
+        self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
+    ) -> Sequence[Amounts | None]:
+        """What a fleet's rows (N, dim) say of amounts (N,), NaN where unknown; None for a model with too few."""
         ...
 
 
@@ -106,6 +113,9 @@ class Capability:
     mean_score: float | None
     mean_cost: float | None  # USD a request
     mean_output_tokens: float | None
+    lengths: Amounts | None = field(
+        default=None, repr=False, compare=False
+    )  # output tokens, foretold by prompt
 
     @property
     def rows(self) -> int:
@@ -329,6 +339,9 @@ class Contexts:
         if tuple(histories) != self._read_together or self._unread > OUTGROWN * rows:
             try:
                 contexts = await self._together([(each, each.scores) for each in histories.values()])
+                lengths = await self._values.fit_amounts(
+                    [(each.embeddings.astype(np.float32), each.output_tokens) for each in histories.values()]
+                )
             except Exception as error:  # one model must not keep the others from learning
                 if reason_of(error) != self._apart:
                     logger.warning("models are read one by one, not as a fleet: %s", reason_of(error))
@@ -336,17 +349,17 @@ class Contexts:
             else:
                 self._apart = None
                 self._read_together, self._unread = tuple(histories), 0
-                pairs = zip(histories.items(), contexts, strict=True)
-                return {name: _capability(name, history, context) for (name, history), context in pairs}, None
+                read = zip(histories, histories.values(), contexts, lengths, strict=True)
+                return {name: _capability(name, *each) for name, *each in read}, None
         fitted: dict[str, Capability] = {}
         failure: Exception | None = None
         beside = self._fleet_of(self.current)
         for name in changed:
             history = histories[name]
             try:
-                fitted[name] = _capability(
-                    name, history, await self._context(history, history.scores, beside)
-                )
+                context = await self._context(history, history.scores, beside)
+                known = self.current.capabilities.get(name)  # lengths are read with the fleet alone
+                fitted[name] = _capability(name, history, context, known.lengths if known else None)
             except Exception as error:
                 failure = error
         return fitted, failure
@@ -405,7 +418,7 @@ class Contexts:
         return replace(snapshot, capabilities=MappingProxyType(capabilities), beta=beta)
 
 
-def _capability(name: str, history: History, context: Any) -> Capability:
+def _capability(name: str, history: History, context: Any, lengths: Amounts | None) -> Capability:
     return Capability(
         model=name,
         context=context,
@@ -413,6 +426,7 @@ def _capability(name: str, history: History, context: Any) -> Capability:
         mean_score=_mean(history.scores),
         mean_cost=_mean(history.costs),
         mean_output_tokens=_mean(history.output_tokens),
+        lengths=lengths,
     )
 
 

@@ -32,15 +32,23 @@ def assumed_cost(tokens: TokenCounter, model: Model, features: Features) -> floa
 
 
 def costs_of(
-    tokens: TokenCounter, models: Iterable[Model], features: Features, snapshot: Snapshot
+    tokens: TokenCounter,
+    models: Iterable[Model],
+    features: Features,
+    snapshot: Snapshot,
+    foretold: Mapping[str, float],
 ) -> dict[str, float]:
-    """USD an answer of each model; one without outcomes is taken to answer at the fleet's mean length."""
+    """
+    USD an answer of each model: as long as is foretold of this prompt, else as long as its answers are on average. One
+    without outcomes is taken to answer at the fleet's mean length.
+    """
     lengths = {
         name: capability.mean_output_tokens
         for name, capability in snapshot.capabilities.items()
         if capability.mean_output_tokens is not None
     }
     usual = sum(lengths.values()) / len(lengths) if lengths else ASSUMED_OUTPUT_TOKENS
+    lengths |= foretold
     limit = features.output_tokens or float("inf")
     return {
         model.name: cost_of(tokens, model, features, min(limit, lengths.get(model.name, usual)))

@@ -24,7 +24,7 @@ from router.sessions import Keys, Sessions, Turn, incumbent, keys_of
 from router.tokens import TokenCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from fleet.model import Model, Usage
     from router.call import Call
     from router.config import Settings
-    from router.contexts import Snapshot
+    from router.contexts import Capability, Snapshot
     from router.decide import Combine, Incumbent
     from router.ledger import Ledger
     from router.relay import Relay
     from router.valuation import Loading, Valuation
+    from router.value.batcher import Scored
 
 PATIENCE_S = 20.0  # how long a routed request waits for V0 to load
 
@@ -157,7 +158,13 @@ class Gateway:
         snapshot = await _snapshot(valuation, combine, beta)
         excluded |= {name: "was added a moment ago" for name in models if name not in snapshot.capabilities}
         able = {name: model for name, model in models.items() if name not in excluded}
-        costs = costs_of(self.tokens, able.values(), features, snapshot)
+        if not able:
+            raise NoCandidate(excluded)
+        scored, foretold = await _score(
+            valuation, features.text, [snapshot.capabilities[name] for name in able]
+        )
+        values = dict(zip(able, map(float, scored.values), strict=False))
+        costs = costs_of(self.tokens, able.values(), features, snapshot, foretold)
         current = None if turn is None else self._incumbent(turn, able, features, call)
         if current is not None:
             costs[current.model] -= current.saved_usd
@@ -165,16 +172,12 @@ class Gateway:
         rows = {name: snapshot.capabilities[name].rows for name in able if name not in excluded}
         if not rows:
             raise NoCandidate(excluded)
-        scored = await valuation.scorer.score(
-            features.text, [snapshot.capabilities[name].context for name in rows]
-        )
-
         started = time.perf_counter()
         # a model without outcomes counts with what it is expected to cost, lest every dear newcomer cost the same
         cost_scale = max(snapshot.cost_scale, *(costs[name] for name, seen in rows.items() if not seen), 0.0)
         exploration = 0.0 if dry else settings.exploration
         decision = decide(
-            {name: float(value) for name, value in zip(rows, scored.values, strict=True)},
+            {name: values[name] for name in rows},
             costs,
             excluded,
             beta,
@@ -297,6 +300,17 @@ def _wish(call: Call, preset: Preset, settings: Settings) -> tuple[float, float 
     if call.paced:
         return beta, None
     return beta, settings.min_success if call.key_min_success is None else call.key_min_success
+
+
+async def _score(
+    valuation: Valuation, text: str, capabilities: Sequence[Capability]
+) -> tuple[Scored, dict[str, float]]:
+    """A prompt's value to each of these models, in their order, and the output tokens foretold of those that can be."""
+    lengths = [(each.model, each.lengths) for each in capabilities if each.lengths is not None]
+    contexts = [each.context for each in capabilities]
+    scored = await valuation.scorer.score(text, contexts + [each.context for _, each in lengths])
+    known = zip(lengths, scored.values[len(contexts) :], strict=True)
+    return scored, {model: float(each.expected(value)) for (model, each), value in known}
 
 
 async def _snapshot(valuation: Valuation, combine: Combine, beta: float) -> Snapshot:

@@ -87,7 +87,9 @@ class V0Router(Baseline):
 
         self._founders = self._founders or len(self._histories)
         self._contexts = self._fit([history.scores for history in self._histories])
-        self._costs = fit_amounts(self._value_model, [(each.embeddings, each.costs) for each in self._histories])
+        self._costs = fit_amounts(
+            self._value_model, [(each.embeddings, each.costs) for each in self._histories]
+        )
 
     def _fit(self, labels: Sequence[NDArray[np.floating]]) -> list[IclContext]:
         pairs = [(each.embeddings, of) for each, of in zip(self._histories, labels, strict=True)]
@@ -121,6 +123,8 @@ class V0Router(Baseline):
         """Success and cost of every model on every prompt; the mean cost where too few are known."""
         from router.value.amounts import expected_amounts
 
+        if not self._costs:  # a head that reads no amounts
+            return super().predict(queries)
         embeddings = self._embeddings(queries)
         success = self._values(embeddings, self._contexts)
         usual = self.expected_costs()

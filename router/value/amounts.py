@@ -1,14 +1,14 @@
 """What an answer will cost or how long it will be, foretold as success is: V0's second output.
 
-An amount (USD, output tokens) is read as an outcome: its logarithm, scaled to [0, 1] between the context's extremes, is a
+An amount (USD, output tokens) is read as an outcome: its logarithm, scaled to [0, 1] between the rows' extremes, is a
 label like any other, and a fleet's amounts are read together. What comes out is the logarithm's expectation; the
 factor between it and the amounts' own mean is taken from the rows' left-out predictions (Duan, 1983: smearing).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,10 @@ class Amounts:
     span: float  # of logarithms between 0 and 1
     factor: float
 
+    def expected(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Amounts that values of the context stand for, of any shape."""
+        return np.asarray(self.factor * np.exp(self.low + self.span * np.asarray(values, dtype=np.float64)))
+
 
 def fit_amounts(
     value_model: V0, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
@@ -47,18 +51,20 @@ def fit_amounts(
         enough = known.sum() >= LEAST_ROWS and np.ptp(logs) > 0
         scales.append((float(logs.min()), float(np.ptp(logs))) if enough else None)
         if enough:
-            kept.append((embeddings[known], ((logs - logs.min()) / np.ptp(logs)).astype(np.float32), amounts[known]))
-    contexts = iter(value_model.fit_fleet([(rows, labels) for rows, labels, _ in kept]))
-    exact = iter(kept)
-    fitted: list[Amounts | None] = []
-    for scale in scales:
-        if scale is None:
-            fitted.append(None)
-            continue
-        context, (_, _, amounts), (low, span) = next(contexts), next(exact), scale
-        left_out = np.exp(low + span * value_model.foretold(context))
-        fitted.append(Amounts(context, low, span, float(np.clip(amounts.mean() / left_out.mean(), *FACTORS))))
-    return fitted
+            kept.append(
+                (embeddings[known], ((logs - logs.min()) / np.ptp(logs)).astype(np.float32), amounts[known])
+            )
+    contexts = value_model.fit_fleet([(rows, labels) for rows, labels, _ in kept])
+    pairs = iter(zip(contexts, kept, strict=True))
+    return [None if scale is None else _amounts(value_model, *next(pairs), *scale) for scale in scales]
+
+
+def _amounts(
+    value_model: V0, context: Context, kept: tuple[Any, Any, NDArray[np.floating]], low: float, span: float
+) -> Amounts:
+    plain = Amounts(context, low, span, 1.0)
+    ratio = float(kept[2].mean() / plain.expected(value_model.foretold(context)).mean())
+    return replace(plain, factor=min(max(ratio, FACTORS[0]), FACTORS[1]))
 
 
 def expected_amounts(
@@ -69,5 +75,5 @@ def expected_amounts(
     read = [(column, each) for column, each in enumerate(fitted) if each is not None]
     values = value_model.value(embeddings, [each.context for _, each in read])
     for (column, each), value in zip(read, values.T, strict=True):
-        expected[:, column] = each.factor * np.exp(each.low + each.span * value.astype(np.float64))
+        expected[:, column] = each.expected(value)
     return expected

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from router.value.amounts import Amounts
     from router.value.backbone import Precision
     from router.value.library import FromPairs
     from router.value_settings import TabpfnSettings
@@ -122,6 +123,18 @@ class Scorer:
         """Read the rows and labels of a whole fleet together."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._fit_pool, self._value_model.fit_fleet, histories)
+
+    async def fit_amounts(
+        self, histories: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]
+    ) -> list[Amounts | None]:
+        """Read what a fleet's rows cost, or how long their answers were; None where V0 cannot tell."""
+        from router.value.amounts import fit_amounts
+        from router.value.model import V0
+
+        if not isinstance(self._value_model, V0):
+            return [None] * len(histories)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._fit_pool, fit_amounts, self._value_model, histories)
 
     async def embed_many(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings (N, dim) of a few texts in one pass of its own, after the decisions' pass that runs."""

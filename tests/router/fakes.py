@@ -38,6 +38,9 @@ class FakeScorer:
     async def fit_fleet(self, histories):
         return [await self.fit(*history) for history in histories]
 
+    async def fit_amounts(self, histories):
+        return [None for _ in histories]
+
     async def embed(self, text):
         return (await self.score(text, ())).embedding
 

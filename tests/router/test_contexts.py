@@ -38,6 +38,9 @@ class FakeValues:
         self.together += 1
         return [await self.fit(*history) for history in histories]
 
+    async def fit_amounts(self, histories):
+        return [len(amounts) for _, amounts in histories]
+
     async def fit(self, embeddings, labels, beside=None):
         self.busy = True
         await asyncio.sleep(self.seconds)
@@ -223,6 +226,22 @@ async def test_a_fleet_is_read_together_again_when_a_tenth_is_new_or_the_models_
     contexts.follow(["small", "large", "new"])
     await contexts.refresh()
     assert (values.together, contexts.current.reading) == (3, 3)
+
+
+async def test_lengths_are_read_with_the_fleet_and_stay_while_models_are_read_beside_it(
+    engine, opened, settled
+):
+    for number in range(20):
+        observe(engine, f"dec_{number}", number % 2)
+        observe(engine, f"dec_l{number}", 1.0, model="large")
+    contexts = await opened("small", "large")
+    observe(engine, "dec_n", 1.0)
+    await contexts.refresh()
+    small = contexts.current.capabilities["small"]
+    assert (small.rows, small.lengths) == (21, 20)
+    contexts.follow(["small", "large", "new"])
+    await contexts.refresh()
+    assert [contexts.current.capabilities[name].lengths for name in ("small", "large", "new")] == [21, 20, 0]
 
 
 async def test_a_fleet_that_cannot_be_read_together_is_read_model_by_model_and_that_is_said_once(

@@ -46,6 +46,9 @@ class Neighbours:
     async def fit_fleet(self, histories: Any) -> Any:
         return [await self.fit(*history) for history in histories]
 
+    async def fit_amounts(self, histories: Any) -> Any:
+        return [None for _ in histories]
+
     def read(self, text: str) -> Any:
         counts = np.zeros(self.dim, np.float32)
         words = re.findall(r"[a-z]+|\d|[^\w\s]", text.lower())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from tests.router.fakes import model
+from router.value.amounts import Amounts
+from tests.router.fakes import FakeScorer, model
 from tests.router.running import ASK
 
 
@@ -74,3 +77,25 @@ async def test_errors_are_those_of_chat(start):
     async with start() as running:
         assert (await explain(running, router={"beta": 3})).json()["error"]["param"] == "router.beta"
         assert (await explain(running, "none")).status_code == 404
+
+
+class Foretells(FakeScorer):
+    """Foretells that answers are a hundred tokens long, of every model with outcomes."""
+
+    async def fit_amounts(self, histories):
+        amounts = Amounts(context=0.5, low=math.log(10), span=math.log(100), factor=1.0)
+        return [amounts if len(known) else None for _, known in histories]
+
+
+async def test_an_answer_costs_what_is_foretold_of_this_prompt_not_the_mean(start):
+    async with start(scorer=Foretells()) as running:
+        await running.teach(strong=1)
+        shown = (await explain(running)).json()
+        short = (await explain(running, max_tokens=20)).json()
+    cost = {each["model"]: each["expected_cost_usd"] for each in shown["candidates"]}
+    assert cost["strong"] == pytest.approx((3 + 100) * 10 / 1e6)
+    assert cost["weak"] == pytest.approx((3 + 5) * 1 / 1e6)  # without outcomes: the fleet's mean length
+    limited = {each["model"]: each["expected_cost_usd"] for each in short["candidates"]}
+    assert limited["strong"] == pytest.approx((3 + 20) * 10 / 1e6)
+    values = {each["model"]: each["value"] for each in shown["candidates"]}
+    assert values == {"strong": 1.0, "middle": 0.5, "weak": 0.5}
