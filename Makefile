@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-sdks lint types format serve train clean
+.PHONY: demo test test-sdks fuzz lint types format serve train clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,17 @@ $(SDKS)/node/node_modules/.ready: $(SDKS)/node/package.json
 	cd $(SDKS)/node && npm install --no-audit --no-fund --no-package-lock --silent
 	touch $@
 
+FUZZ := tests/fuzz
+
+fuzz: $(READY) $(FUZZ)/.venv/.ready  ## the OpenAPI document by schemathesis, then 10,000 malformed requests
+	$(BIN)/python -m tests.fuzz.document
+	$(BIN)/python -m tests.fuzz.running
+
+$(FUZZ)/.venv/.ready: $(FUZZ)/requirements.txt
+	$(PYTHON) -m venv $(FUZZ)/.venv
+	$(FUZZ)/.venv/bin/pip install --quiet --requirement $<
+	touch $@
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,4 +58,4 @@ serve: $(READY)
 	$(BIN)/router serve
 
 clean:
-	rm -rf $(VENV) $(SDKS)/.venv $(SDKS)/node/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(SDKS)/.venv $(SDKS)/node/node_modules $(FUZZ)/.venv *.egg-info .mypy_cache .ruff_cache .pytest_cache

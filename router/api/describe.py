@@ -148,8 +148,8 @@ def asked(schema: Schema) -> dict[str, Any]:
 
 
 def asked_for(shape: type[BaseModel]) -> dict[str, Any]:
-    """A JSON body of this shape."""
-    return asked(shape.model_json_schema())
+    """A JSON body of this shape; openapi.py puts the shapes inside it where references look for them."""
+    return asked(shape.model_json_schema(ref_template="#/components/schemas/{model}"))
 
 
 def replied(schema: Schema, status: str = "200", kind: str = "application/json") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from router.api.describe import INTEGER, NUMBER, STRING, asked_for, fields, mayb
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse
 from router.errors import BadRequest, DecisionNotFound, NotReady
-from router.store.errors import StoreUnavailable, UnknownDecision
+from router.store.errors import RowRefused, StoreUnavailable, UnknownDecision
 
 api = APIRouter(tags=["feedback"])
 
@@ -60,13 +60,18 @@ async def feedback(request: Request, built: ServicesOf, _key: Caller) -> dict[st
     """Record a score. The answer comes once it is on the disk, and the next decisions know it soon after."""
     sent = _read(await raw_body(request))
     [(param, reference)] = sent.references.items()
+    try:
+        score = outcomes.feedback(reference, sent.score, source=sent.source, comment=sent.comment)
+    except outcomes.InvalidFeedback as error:
+        param = param if error.field == "id" else error.field
+        raise BadRequest(f"{param} must be {error.expected}", param=param) from None
     await built.gateway.ledger.settled(reference, param, PATIENCE_S)
     try:
-        outcome = await built.writer.feedback(
-            outcomes.feedback(reference, sent.score, source=sent.source, comment=sent.comment)
-        )
+        outcome = await built.writer.feedback(score)
     except UnknownDecision:
         raise DecisionNotFound(reference, param) from None
+    except RowRefused:
+        raise BadRequest("the store does not take this score") from None
     except StoreUnavailable:
         raise NotReady("the store cannot be written now") from None
     if outcome.decision_id is not None:

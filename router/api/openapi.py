@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
@@ -30,7 +31,8 @@ def document(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            # a copy, since what endpoints say of themselves is part of it
+            found = deepcopy(get_openapi(title=app.title, version=app.version, routes=app.routes))
             schemas = found.setdefault("components", {}).setdefault("schemas", {})
             for assumed in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(assumed, None)
@@ -39,6 +41,7 @@ def document(app: FastAPI) -> None:
             for path, operations in found["paths"].items():
                 for operation in operations.values():
                     _complete(path, operation)
+                    schemas |= _inner(operation)
             app.openapi_schema = found
         return app.openapi_schema
 
@@ -55,3 +58,10 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if path not in OPEN:
         optional = [] if path.startswith(ADMINS) else [{}]
         operation["security"] = [{name: []} for name in SCHEMES] + optional
+
+
+def _inner(operation: dict[str, Any]) -> dict[str, Any]:
+    """Takes the shapes inside a body out of it."""
+    content = operation.get("requestBody", {}).get("content", {})
+    shapes: dict[str, Any] = content.get("application/json", {}).get("schema", {}).pop("$defs", {})
+    return shapes

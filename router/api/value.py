@@ -47,12 +47,12 @@ POLICY = fields(
     capacity=INTEGER,
     step=maybe(INTEGER),
     mean_reward=maybe(NUMBER),
-    revision=INTEGER,
+    revision=STRING,
     created=INTEGER,
     updated=INTEGER,
 )
 PREDICTION = fields(
-    values=many(NUMBER), version=STRING, context_size=INTEGER, revision=maybe(INTEGER), timings_ms=OBJECT
+    values=many(NUMBER), version=STRING, context_size=INTEGER, revision=maybe(STRING), timings_ms=OBJECT
 )
 
 

@@ -81,6 +81,8 @@ async def test_an_unknown_decision_is_404_naming_the_field(start):
         ({"score": 1}, "decision_id"),
         ({"id": "x", "decision_id": "y", "score": 1}, "decision_id"),
         ({"id": 7, "score": 1}, "id"),
+        ({"id": " ", "score": 1}, "id"),
+        ({"completion_id": "\t", "score": 1}, "completion_id"),
         ({"id": "x", "score": 1, "comment": "c" * 2001}, "comment"),
         ({"id": "x", "score": 1, "source": "import"}, "source"),
         ({"id": "x", "score": 1, "rating": 5}, "rating"),
