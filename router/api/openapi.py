@@ -56,8 +56,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     responses["4XX"] = {"description": "What is wrong with the request", "content": content}
     responses["5XX"] = {"description": "What failed behind the gateway", "content": content}
     if path not in OPEN:
-        optional: list[dict[str, list[str]]] = [] if path.startswith(ADMINS) else [{}]
-        operation["security"] = [{name: []} for name in SCHEMES] + optional
+        needed: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
+        operation["security"] = needed if path.startswith(ADMINS) else [*needed, {}]
 
 
 def _inner(operation: dict[str, Any]) -> dict[str, Any]:
