@@ -44,7 +44,7 @@ class Place:
         with urllib.request.urlopen(f"{self.upstream}/seen") as reply:
             return json.load(reply).get(model, {"calls": 0, "left": 0, "body": None})
 
-    def left(self, before, patience_s=5.0):
+    def left(self, before, patience_s=30.0):
         """Wait until one client more than `before` has left `slow`; how long that took, in seconds."""
         began = time.monotonic()
         while self.seen("slow")["left"] <= before:

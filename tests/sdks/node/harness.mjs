@@ -7,7 +7,7 @@ export const PIXEL = process.env.PIXEL;
 export const SAW = process.env.SAW;
 export const WEATHER = JSON.parse(process.env.WEATHER);
 const CELLS = JSON.parse(process.env.CELLS);
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 30_000;
 
 // What the scripted provider has seen of a model.
 export async function seen(model) {
