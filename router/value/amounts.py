@@ -1,8 +1,9 @@
 """What an answer will cost or how long it will be, foretold as success is: V0's second output.
 
 An amount (USD, output tokens) is read as an outcome: its logarithm, scaled to [0, 1] between the rows' extremes, is a
-label like any other, and a fleet's amounts are read together. What comes out is the logarithm's expectation; the
-factor between it and the amounts' own mean is taken from the rows' left-out predictions (Duan, 1983: smearing).
+label like any other, and a fleet's amounts are read together. Of each reading only the part that is linear in the
+prompt is kept: kernels would double the time of a decision. What comes out is the logarithm's expectation; the factor
+between it and the amounts' own mean is taken from the rows' left-out predictions (Duan, 1983: smearing).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from router.value.heads.icl import straight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +57,7 @@ def fit_amounts(
             kept.append(
                 (embeddings[known], ((logs - logs.min()) / np.ptp(logs)).astype(np.float32), amounts[known])
             )
-    contexts = value_model.fit_fleet([(rows, labels) for rows, labels, _ in kept])
+    contexts = straight(value_model.fit_fleet([(rows, labels) for rows, labels, _ in kept]))
     pairs = iter(zip(contexts, kept, strict=True))
     return [None if scale is None else _amounts(value_model, *next(pairs), *scale) for scale in scales]
 

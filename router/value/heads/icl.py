@@ -347,6 +347,23 @@ def _levels(labels: torch.Tensor, weights: torch.Tensor, fleet: torch.Tensor) ->
     return (labels.sum(1) + LEVEL_ROWS * fleet) / (weights.sum(1) + LEVEL_ROWS)
 
 
+def straight(contexts: Sequence[IclContext]) -> list[IclContext]:
+    """
+    Contexts of one fleet without their kernels: what is left is linear in the prompt and costs next to nothing to
+    value. They remember no rows.
+    """
+
+    def linear(part: Part) -> Part:
+        return Part(
+            part.linear, part.blend, part.places[..., :0, :], part.targets[:, :0], part.weights[:, :0]
+        )
+
+    if not contexts:
+        return []
+    common = replace(contexts[0].common, part=linear(contexts[0].common.part))
+    return [replace(each, common=common, own=linear(each.own)) for each in contexts]
+
+
 def stack(contexts: Sequence[IclContext]) -> IclContext:
     """Contexts beside one common part as one batch; prompts that all share stay shared, others are padded."""
     places = [context.own.places for context in contexts]
