@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import OBJECT, described, fields, many
+from router.api.describe import CONVERSATION, OBJECT, described, fields, many
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import read
@@ -12,7 +12,7 @@ from router.exchange import Exchange
 
 api = APIRouter(tags=["chat"], route_class=Direct)
 
-MESSAGES = {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+MESSAGES = {"messages": CONVERSATION}
 CHAT = described(("model", "messages"), MESSAGES, fields(choices=many(OBJECT)))
 
 

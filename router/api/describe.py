@@ -80,7 +80,15 @@ BETA_HEADER: Schema = {
     "schema": {"type": "number", "minimum": 0, "maximum": 1},
     "description": "as router.beta, which goes before it",
 }
+QUESTION = "What is 48 + 59?"
+CONVERSATION: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "object"},
+    "examples": [[{"role": "user", "content": QUESTION}]],
+}
 TEXTS: Schema = {
+    "examples": [QUESTION],
     "anyOf": [
         {"type": "string"},
         {"type": "array", "minItems": 1, "items": {"type": "string"}},
@@ -90,7 +98,7 @@ TEXTS: Schema = {
             "minItems": 1,
             "items": {"type": "array", "minItems": 1, "items": {"type": "integer"}},
         },
-    ]
+    ],
 }
 """A text, tokens, or a list of either."""
 
@@ -116,6 +124,7 @@ def described(
             "model": {
                 "type": "string",
                 "minLength": 1,
+                "examples": ["auto"],
                 "description": "`auto`, a preset, or a model of the fleet",
             },
             **properties,

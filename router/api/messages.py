@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import INTEGER, STRING, always, described, fields, many, maybe
+from router.api.describe import CONVERSATION, INTEGER, STRING, always, described, fields, many, maybe
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse, understand
@@ -17,7 +15,7 @@ from router.wire.messages_reply import Messages
 
 api = APIRouter(tags=["messages"], route_class=Direct)
 
-MESSAGES: dict[str, Any] = {"messages": {"type": "array", "minItems": 1, "items": {"type": "object"}}}
+MESSAGES = {"messages": CONVERSATION, "max_tokens": {"examples": [100]}}
 REPLY = fields(
     id=STRING,
     type=always("message"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from router.api.describe import OBJECT, STRING, always, described, fields, many, maybe
+from router.api.describe import OBJECT, QUESTION, STRING, always, described, fields, many, maybe
 from router.api.direct import Direct
 from router.api.request import Caller, ServicesOf, raw_body
 from router.call import parse, understand
@@ -14,7 +14,10 @@ from router.wire.responses_reply import Responses
 
 api = APIRouter(tags=["responses"], route_class=Direct)
 
-INPUT = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}]}
+INPUT = {
+    "examples": [QUESTION],
+    "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}],
+}
 REPLY = fields(
     id=STRING,
     object=always("response"),
