@@ -19,7 +19,9 @@ def scenario(ours, theirs=None):
     both = {"gateway": measured(ours)} | ({"versus": measured(theirs)} if theirs else {})
     named = {"requests/s": 0, "CPU ms/request": 1}
     ratios = {
-        name: Ratio(median=ours[i] / theirs[i], low=0, high=0, rounds=[]) for name, i in named.items() if theirs
+        name: Ratio(median=ours[i] / theirs[i], low=0, high=0, rounds=[])
+        for name, i in named.items()
+        if theirs
     }
     return Scenario.model_construct(gateways=both, ratios=ratios)
 
@@ -33,7 +35,9 @@ def entry(starts, ready, idle):
 
 
 def test_every_bar_is_judged_by_its_own_figure():
-    named = report(scenario((900, 0.6, 0.9, 1), (90, 9.0, 10, 1)), scenario((1200, 0.8, 5, 1), (100, 9.0, 90, 1)))
+    named = report(
+        scenario((900, 0.6, 0.9, 1), (90, 9.0, 10, 1)), scenario((1200, 0.8, 5, 1), (100, 9.0, 90, 1))
+    )
     streamed = report(scenario((90, 5, 3, 2.5), (8, 90, 30, 12)), scenario((150, 5, 3, 9), (8, 90, 30, 99)))
     auto = report(
         scenario((70, 9, 16, 1), (90, 9, 10, 1)),
@@ -51,11 +55,27 @@ def test_every_bar_is_judged_by_its_own_figure():
 
 
 def test_without_another_gateway_the_ratios_are_unknown():
-    alone = report(scenario((900, 0.6, 0.9, 1)), scenario((900, 0.6, 0.9, 1)), gateway=entry([2.0], [4.0], None))
+    alone = report(
+        scenario((900, 0.6, 0.9, 1)), scenario((900, 0.6, 0.9, 1)), gateway=entry([2.0], [4.0], None)
+    )
     found = judged(alone, alone, alone, None)
-    assert [bar.reached for bar in found] == [None, None, True, None, True, True, None, True, True, None, None]
+    assert [bar.reached for bar in found] == [
+        None,
+        None,
+        True,
+        None,
+        True,
+        True,
+        None,
+        True,
+        True,
+        None,
+        None,
+    ]
 
 
 def test_its_measurements_are_valid_settings():
-    chosen = settings(DEFAULTS | {"duration": 1.0, "rounds": 1, "concurrency": "1,32", "model": "auto", "contexts": 8})
+    chosen = settings(
+        DEFAULTS | {"duration": 1.0, "rounds": 1, "concurrency": "1,32", "model": "auto", "contexts": 8}
+    )
     assert [loop.concurrency for loop in chosen.loops] == [1, 32]

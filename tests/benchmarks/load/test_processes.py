@@ -38,6 +38,8 @@ def test_what_is_started_meanwhile_is_kept_off_the_last_core():
     before = os.sched_getaffinity(0)
     with processes.kept_to_others() as last:
         assert last == {max(before)}
-        said = subprocess.check_output([sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"])
+        said = subprocess.check_output(
+            [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+        )
         assert said.decode().strip() == str(sorted(before - last))
     assert os.sched_getaffinity(0) == before
