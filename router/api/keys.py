@@ -37,7 +37,9 @@ CHANGE: dict[str, Any] = {
     "type": "object",
     "required": ["limits"],
     "additionalProperties": False,
-    "properties": {"limits": LIMITS},
+    "properties": {
+        "limits": {**LIMITS, "properties": {name: maybe(each) for name, each in LIMITS["properties"].items()}}
+    },
 }
 
 
