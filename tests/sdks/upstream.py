@@ -235,7 +235,8 @@ class Hangup(uvicorn.Server):
 
 
 if __name__ == "__main__":
-    config = uvicorn.Config(Provider(), port=0, log_level="critical", lifespan="off")
+    # kept alive for longer than the gateway keeps a connection: no race for its end on a slow machine
+    config = uvicorn.Config(Provider(), port=0, log_level="critical", lifespan="off", timeout_keep_alive=75)
     with contextlib.suppress(KeyboardInterrupt):
         Hangup(config).run()
     sys.exit(0)
