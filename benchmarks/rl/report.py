@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REFERENCE = "grpo-16"
 POINTS = 61  # of a curve
 WINDOW = 5  # measurements that a curve's mean is over, centred
+STEPS = 9  # that a gradient's norm is a mean over
 DRAWS = 2_000
 LATE = 0.5  # the later share of a run that levels are means of
 COLOURS = {
@@ -200,11 +201,13 @@ def _draw(runs: Sequence[Run]) -> Any:
 
 
 def _gradients(run: Run, at: Floats) -> Floats:
-    norms = np.array([step.gradient for step in run.steps])
-    means = np.convolve(norms, np.ones(9) / 9, mode="valid") if len(norms) > 9 else norms
-    rollouts = np.array([step.rollouts for step in run.steps])[: len(norms) - len(means) + len(means)]
-    offset = (len(norms) - len(means)) // 2
-    return np.interp(at, rollouts[offset : offset + len(means)], means)
+    """A running mean over a few steps."""
+    width = min(STEPS, len(run.steps))
+    norms, rollouts = (
+        np.convolve(each, np.ones(width) / width, mode="valid")
+        for each in ([step.gradient for step in run.steps], [step.rollouts for step in run.steps])
+    )
+    return np.interp(at, rollouts, norms)
 
 
 def _errors(run: Run, at: Floats) -> Floats:
