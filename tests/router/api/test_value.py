@@ -173,7 +173,7 @@ async def test_beyond_the_queue_callers_are_told_when_to_come_back_and_others_ar
 class SlowModel:
     """Notes its thread and how many texts each pass embedded."""
 
-    version, dim = "slow-1", 2
+    version, dim, precision = "slow-1", 2, "fp32"
 
     def __init__(self):
         self.passes, self.threads, self.fits = [], set(), []
