@@ -1,9 +1,9 @@
 """How long one decision takes, and where: backbone, adapter, head, decide (`router-bench latency`).
 
 Measured on the real scorer, thread hand-over and micro-batcher included, with the shipped weights and contexts of
-random rows (their content does not change the work). Every prompt is new, so nothing is answered from the scorer's
-memory of texts. Each prompt is decided with every backbone in turn, so that whatever else the machine does meets all of
-them alike: believe the ratios before the milliseconds.
+random rows (their content does not change the work), of success and of lengths as in the gateway. Every prompt is new,
+so nothing is answered from the scorer's memory of texts. Each prompt is decided with every backbone in turn, so that
+whatever else the machine does meets all of them alike: believe the ratios before the milliseconds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from router.decide import decide
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from router.value.amounts import Amounts
     from router.value.batcher import Scorer
 
 Computed = Literal["sentence-transformers", "fp32", "auto"]
@@ -81,17 +82,23 @@ class _Fleet:
     """Decisions over one fleet with one scorer."""
 
     scorer: Scorer
-    contexts: Sequence[object]
-    costs: Mapping[str, float]
+    contexts: Sequence[object]  # of success
+    lengths: Sequence[Amounts]  # of answers, foretold in the same pass
+    prices: Mapping[str, float]  # of a token
     random: Random
 
     async def decide(self, prompt: str) -> dict[str, float]:
         """Milliseconds by part."""
         started = time.perf_counter()
-        scored = await self.scorer.score(prompt, self.contexts)
+        scored = await self.scorer.score(prompt, [*self.contexts, *(each.context for each in self.lengths)])
         scored_at = time.perf_counter()
-        values = dict(zip(self.costs, map(float, scored.values), strict=True))
-        decide(values, self.costs, {}, 0.7, 0.0, self.random, cost_scale=1.0)
+        values = dict(zip(self.prices, map(float, scored.values), strict=False))
+        tokens = scored.values[len(values) :]
+        costs = {
+            name: price * float(each.expected(value))
+            for (name, price), each, value in zip(self.prices.items(), self.lengths, tokens, strict=True)
+        }
+        decide(values, costs, {}, 0.7, 0.0, self.random, cost_scale=1.0)
         finished = time.perf_counter()
         return scored.timings | {"decide": (finished - scored_at) * 1e3, "total": (finished - started) * 1e3}
 
@@ -100,8 +107,8 @@ async def _one(
     scorers: Mapping[Computed, Scorer], fleet: int, rows: int, requests: int, words: int, seed: int
 ) -> list[Latency]:
     rng, random = np.random.default_rng([seed, fleet, rows]), Random(seed)
-    costs = {f"model-{i}": float(cost) for i, cost in enumerate(rng.random(fleet))}
-    deciding = {name: await _with_contexts(each, costs, rows, seed) for name, each in scorers.items()}
+    prices = {f"model-{i}": float(price) for i, price in enumerate(rng.random(fleet))}
+    deciding = {name: await _with_contexts(each, prices, rows, seed) for name, each in scorers.items()}
     times: dict[Computed, list[dict[str, float]]] = {name: [] for name in scorers}
     per_second: dict[Computed, list[float]] = {name: [] for name in scorers}
     for number in range(-WARM_UP, requests):
@@ -134,16 +141,18 @@ async def _one(
     ]
 
 
-async def _with_contexts(scorer: Scorer, costs: Mapping[str, float], rows: int, seed: int) -> _Fleet:
-    rng = np.random.default_rng([seed, len(costs), rows])
+async def _with_contexts(scorer: Scorer, prices: Mapping[str, float], rows: int, seed: int) -> _Fleet:
+    rng = np.random.default_rng([seed, len(prices), rows])
     histories = [
         (
             rng.standard_normal((rows, scorer.dim)).astype(np.float32),
             rng.integers(0, 2, rows).astype(np.float32),
         )
-        for _ in costs
+        for _ in prices
     ]
-    return _Fleet(scorer, await scorer.fit_fleet(histories), costs, Random(seed))
+    answers = [(embeddings, rng.integers(1, 500, rows).astype(float)) for embeddings, _ in histories]
+    lengths = [each for each in await scorer.fit_amounts(answers) if each is not None]
+    return _Fleet(scorer, await scorer.fit_fleet(histories), lengths, prices, Random(seed))
 
 
 async def _closed_loop(deciding: _Fleet, prompts: Sequence[str]) -> None:
