@@ -57,9 +57,11 @@ class AdapterConfig:
 
 
 class Connector(nn.Module):
-    """Token states (B, T, H), mask (B, T) and pooled state (B, H) to answers (B, `config.output_width`)."""
+    """
+    Token states (B, T, H), mask (B, T) and pooled state (B, H) to answers (B, `config.output_width`).
 
-    # `layers` alone takes the layers' mean states (B, L, H) in the pooled state's place, and no tokens
+    `layers` alone takes the layers' mean states (B, L, H) in the pooled state's place, and reads no tokens.
+    """
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ between it and the amounts' own mean is taken from the rows' left-out prediction
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -47,26 +47,36 @@ def fit_amounts(
     Read each model's rows (N, dim) with amounts (N,), positive or NaN where unknown. None where fewer than sixteen are
     known, or all are the same.
     """
-    kept, scales = [], []
-    for embeddings, amounts in histories:
-        known = np.isfinite(amounts) & (amounts > 0)
-        logs = np.log(amounts[known])
-        enough = known.sum() >= LEAST_ROWS and np.ptp(logs) > 0
-        scales.append((float(logs.min()), float(np.ptp(logs))) if enough else None)
-        if enough:
-            kept.append(
-                (embeddings[known], ((logs - logs.min()) / np.ptp(logs)).astype(np.float32), amounts[known])
-            )
-    contexts = straight(value_model.fit_fleet([(rows, labels) for rows, labels, _ in kept]))
-    pairs = iter(zip(contexts, kept, strict=True))
-    return [None if scale is None else _amounts(value_model, *next(pairs), *scale) for scale in scales]
+    known = [_known(*history) for history in histories]
+    pairs = [(each.rows, each.labels) for each in known if each is not None]
+    contexts = iter(straight(value_model.fit_fleet(pairs)))
+    return [None if each is None else _read(value_model, each, next(contexts)) for each in known]
 
 
-def _amounts(
-    value_model: V0, context: Context, kept: tuple[Any, Any, NDArray[np.floating]], low: float, span: float
-) -> Amounts:
-    plain = Amounts(context, low, span, 1.0)
-    ratio = float(kept[2].mean() / plain.expected(value_model.foretold(context)).mean())
+class _Known(NamedTuple):
+    """One model's known amounts (N,) with their rows (N, dim), and what they are scaled to labels by."""
+
+    rows: NDArray[np.floating]
+    amounts: NDArray[np.floating]
+    low: float
+    span: float
+
+    @property
+    def labels(self) -> NDArray[np.float32]:
+        return ((np.log(self.amounts) - self.low) / self.span).astype(np.float32)
+
+
+def _known(rows: NDArray[np.floating], amounts: NDArray[np.floating]) -> _Known | None:
+    known = np.isfinite(amounts) & (amounts > 0)
+    logs = np.log(amounts[known])
+    if len(logs) < LEAST_ROWS or not np.ptp(logs):
+        return None
+    return _Known(rows[known], amounts[known], float(logs.min()), float(np.ptp(logs)))
+
+
+def _read(value_model: V0, known: _Known, context: Context) -> Amounts:
+    plain = Amounts(context, known.low, known.span, 1.0)
+    ratio = float(known.amounts.mean() / plain.expected(value_model.foretold(context)).mean())
     return replace(plain, factor=min(max(ratio, FACTORS[0]), FACTORS[1]))
 
 
