@@ -339,9 +339,6 @@ class Contexts:
         if tuple(histories) != self._read_together or self._unread > OUTGROWN * rows:
             try:
                 contexts = await self._together([(each, each.scores) for each in histories.values()])
-                lengths = await self._values.fit_amounts(
-                    [(each.embeddings.astype(np.float32), each.output_tokens) for each in histories.values()]
-                )
             except Exception as error:  # one model must not keep the others from learning
                 if reason_of(error) != self._apart:
                     logger.warning("models are read one by one, not as a fleet: %s", reason_of(error))
@@ -349,6 +346,7 @@ class Contexts:
             else:
                 self._apart = None
                 self._read_together, self._unread = tuple(histories), 0
+                lengths = await self._lengths(list(histories.values()))
                 read = zip(histories, histories.values(), contexts, lengths, strict=True)
                 return {name: _capability(name, *each) for name, *each in read}, None
         fitted: dict[str, Capability] = {}
@@ -368,6 +366,15 @@ class Contexts:
         return await self._values.fit_fleet(
             [(history.embeddings.astype(np.float32), labels) for history, labels in histories]
         )
+
+    async def _lengths(self, histories: Sequence[History]) -> Sequence[Amounts | None]:
+        """Output tokens, read; where that fails the mean of each model is as good as before."""
+        pairs = [(history.embeddings.astype(np.float32), history.output_tokens) for history in histories]
+        try:
+            return await self._values.fit_amounts(pairs)
+        except Exception as error:
+            logger.warning("the lengths of answers could not be read: %s", reason_of(error))
+            return [None] * len(histories)
 
     async def _context(self, history: History, labels: NDArray[np.float32], beside: Any) -> Any:
         if not len(history) and beside is None:

@@ -244,6 +244,18 @@ async def test_lengths_are_read_with_the_fleet_and_stay_while_models_are_read_be
     assert [contexts.current.capabilities[name].lengths for name in ("small", "large", "new")] == [21, 20, 0]
 
 
+async def test_lengths_that_cannot_be_read_leave_the_fleet_read_together(engine, values, opened, monkeypatch):
+    async def fails(histories):
+        raise RuntimeError("singular")
+
+    monkeypatch.setattr(values, "fit_amounts", fails)
+    observe(engine, "dec_1", 1.0)
+    contexts = await opened("small", "large")
+    small = contexts.current.capabilities["small"]
+    assert (values.together, contexts.current.reading) == (1, 1)
+    assert (small.context, small.rows, small.lengths) == (1.0, 1, None)
+
+
 async def test_a_fleet_that_cannot_be_read_together_is_read_model_by_model_and_that_is_said_once(
     engine, values, opened, monkeypatch, caplog
 ):
