@@ -231,6 +231,29 @@ def evaluate(
     run(data, weights, card, cache)
 
 
+@app.command("leave-out")
+def leave_out(
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds the recipe's sources.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Where weights, scores and tables go; makes only what it lacks.")
+    ],
+    sources: Annotated[
+        str, typer.Option("--sources", help="a,b: only these. Default: all of the recipe's that are there.")
+    ] = "",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draws of contexts.")] = 3,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Default: the shipped weights' own.")
+    ] = None,
+    cache: Annotated[Path, typer.Option("--cache", help="The backbone's states, computed once.")] = Path(
+        ".cache/states"
+    ),
+) -> None:
+    """Leave every source out of the training in turn and measure V0 on it. Stop it whenever you like."""
+    from router.value.commands import leave_out as run
+
+    run(data, out, recipe, cache, sources, seeds)
+
+
 @app.command()
 def ablate(
     data: Annotated[Path, typer.Option("--data", help="One source: the folder with its parquet files.")],

@@ -13,6 +13,8 @@ from router.value import checkpoint as checkpoints
 from router.value.backbone import BackboneError
 from router.value.checkpoint import SHIPPED, CheckpointError
 from router.value.corpus import CorpusError
+from router.value.leave_out import leave_out as leave_each_out
+from router.value.leave_out import tables as left_tables
 from router.value.train import RecipeError, read_recipe
 from router.value.train import train as run_training
 
@@ -44,6 +46,18 @@ def evaluate(data: Path, weights: Path | None, card: Path | None, cache: Path) -
         if card is not None:
             card.write_text(cards.render(path, measured), encoding="utf-8")
             typer.echo(f"wrote {card}")
+
+
+def leave_out(data: Path, out: Path, recipe: Path | None, cache: Path, sources: str, seeds: int) -> None:
+    """Leave sources out of the recipe one by one; the tables grow in out/leave-out.md with every source."""
+    chosen = [name.strip() for name in sources.split(",") if name.strip()]
+    with complaints(), as_file(files("router.value") / "weights" / SHIPPED_RECIPE) as shipped:
+        config, found = read_recipe(recipe or shipped), []
+        for left in leave_each_out(config, data, cache, out, chosen, seeds, typer.echo):
+            found.append(left)
+            text = left_tables(found)
+            (out / "leave-out.md").write_text(text, encoding="utf-8")
+        typer.echo(text)
 
 
 @contextmanager
