@@ -96,6 +96,7 @@ class AblationConfig:
     queries: int = 24
     tasks: int = 2  # policies of a step
     learning_rate: float = 2e-3
+    scalars_faster: float = 8.0  # the rate of the head's scales, penalties and stacking, as in `TrainConfig`
     weight_decay: float = 0.01
     warmup: float = 0.1
     max_tokens: int = 128
@@ -213,8 +214,7 @@ class _Training:
     ) -> None:
         self._network, self._corpus, self._config, self._loss = network, corpus, config, loss_named(loss)
         self._rng = np.random.default_rng([seed, 1])
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self._optimiser = _optimiser(self._parameters, config)
+        self._optimiser = _optimiser(network, config)
         self._step = 0
 
     def on(self, pools: Sequence[tuple[int, NDArray[np.intp]]], count: int) -> None:
@@ -245,7 +245,7 @@ class _Training:
             [head.value(x[n:], head.read(x[:n], r[i : i + 1, :n])) for i, x in enumerate(tasks)]
         )
         loss = self._loss(logits, r[:, n:], torch.ones_like(logits, dtype=torch.bool))
-        _descend(self._optimiser, self._parameters, loss, self._step, self._config.steps, self._config)
+        _descend(self._optimiser, loss, self._step, self._config.steps, self._config)
         self._step += 1
 
 
@@ -260,8 +260,7 @@ def fit_prior(network: ValueNetwork, pooled: NDArray[np.float32], config: Ablati
     centred = (pooled - pooled.mean(0)) / (pooled.std(0) + 1e-6)
     if network.head.config.input_width != pooled.shape[1]:
         raise RecipeError("a prior needs as many columns of the connector as the backbone's states have")
-    parameters = list(network.head.parameters())
-    optimiser = _optimiser(parameters, config)
+    optimiser = _optimiser(network, config)  # the connector has no part in the loss, and so stays
     network.head.train()
     n, m = config.context, config.queries
     for step in range(config.prior_steps):
@@ -277,30 +276,41 @@ def fit_prior(network: ValueNetwork, pooled: NDArray[np.float32], config: Ablati
         context = network.head.read(columns[:n], labels[:, :n])
         logits = network.head.value(columns[n:], context)
         loss = composite_loss(logits, labels[:, n:], torch.ones_like(logits, dtype=torch.bool))
-        _descend(optimiser, parameters, loss, step, config.prior_steps, config)
+        _descend(optimiser, loss, step, config.prior_steps, config)
 
 
-def _optimiser(parameters: list[torch.nn.Parameter], config: AblationConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+def _optimiser(network: ValueNetwork, config: AblationConfig) -> torch.optim.Optimizer:
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    scalars = {name for name, _ in named if name.startswith("head.") and ".difficulty." not in name}
+    return torch.optim.AdamW(
+        [
+            {
+                "params": [p for name, p in named if name not in scalars],
+                "weight_decay": config.weight_decay,
+                "faster": 1.0,
+            },
+            {
+                "params": [p for name, p in named if name in scalars],
+                "weight_decay": 0.0,
+                "faster": config.scalars_faster,
+            },
+        ],
+        lr=config.learning_rate,
+    )
 
 
 def _descend(
-    optimiser: torch.optim.Optimizer,
-    parameters: list[torch.nn.Parameter],
-    loss: torch.Tensor,
-    step: int,
-    count: int,
-    config: AblationConfig,
+    optimiser: torch.optim.Optimizer, loss: torch.Tensor, step: int, count: int, config: AblationConfig
 ) -> None:
     """One step, the learning rate warmed up and then falling by a cosine to a twentieth."""
     warm = max(1, round(config.warmup * count))
     done = max(0.0, (step - warm) / max(1, count - warm))
     rate = (step + 1) / warm if step < warm else 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * min(1.0, done)))
     for group in optimiser.param_groups:
-        group["lr"] = config.learning_rate * float(rate)
+        group["lr"] = config.learning_rate * group["faster"] * float(rate)
     optimiser.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
     optimiser.step()
 
 

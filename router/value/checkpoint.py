@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from router.value.heads.icl import IclConfig
 from router.value.network import ValueNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,8 +80,20 @@ def load(path: Path | None = None) -> Checkpoint:
 
     Raises `CheckpointError` on a foreign file, a missing tensor or one too many.
     """
+    with _file(path) as file:
+        return _load(file)
+
+
+def digest(path: Path | None = None) -> str:
+    """SHA-256 of the file that `load` would read."""
+    with _file(path) as file, file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@contextmanager
+def _file(path: Path | None) -> Iterator[Path]:
     with nullcontext(path) if path else as_file(files("router.value") / "weights" / SHIPPED) as file:
-        return _load(_only(file) if file.is_dir() else file)
+        yield _only(file) if file.is_dir() else file
 
 
 def _only(folder: Path) -> Path:

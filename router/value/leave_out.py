@@ -8,7 +8,6 @@ was stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -104,8 +103,8 @@ def measure(weights: Path, config: TrainConfig, folder: Path, cache: Path, seeds
         np.linspace(0, len(corpus.source.models) - 1, MOST_MODELS).round().astype(int)
     ).tolist()
     scores = evaluate(checkpoint.network, corpus, prompts, models, CONTEXTS, range(seeds))
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return Left(folder.name, len(prompts), int(seen.sum()), digest, [replace(s, valued=None) for s in scores])
+    kept = [replace(score, valued=None) for score in scores]
+    return Left(folder.name, len(prompts), int(seen.sum()), checkpoints.digest(weights), kept)
 
 
 def tables(found: Sequence[Left]) -> str:

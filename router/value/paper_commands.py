@@ -11,7 +11,7 @@ from router.value import checkpoint as checkpoints
 from router.value.ablation import PLAIN, AblationConfig, Study, ablate, results
 from router.value.backbone import Backbone
 from router.value.commands import complaints
-from router.value.corpus import fingerprints
+from router.value.corpus import CorpusError, fingerprints
 from router.value.protocol_tables import (
     KINDS,
     ablation_tables,
@@ -84,10 +84,7 @@ def evaluate_protocol(data: Path, weights: Path | None, cache: Path, protocol: s
     with complaints():
         protocols = _names(protocol, "both", get_args(Protocol), "--protocol")
         checkpoint, corpus, seen = weights_and_source(data, weights, cache)
-        if seen.any():
-            typer.echo(
-                f"{int(seen.sum())} of {len(seen)} prompts were trained on: never asked about, only context\n"
-            )
+        typer.echo(_provenance(checkpoint, corpus, seen, weights))
         for name in protocols:
             runs: dict[str, list[list[Valued]]] = {key: [] for key in ("v0", *PLAIN)}
             for seed in SEEDS:
@@ -104,10 +101,34 @@ def evaluate_protocol(data: Path, weights: Path | None, cache: Path, protocol: s
                 typer.echo(f"Gradient in the shortcut's span:\n\n{gradient_table(named['v0'])}")
 
 
+def _provenance(checkpoint: Checkpoint, corpus: Corpus, seen: NDArray[np.bool_], weights: Path | None) -> str:
+    """Which weights, and what of the source they were trained on."""
+    source = corpus.source
+    known = set(checkpoint.training.get("models", {}).get(source.name, ())) & set(source.models)
+    lines = [f"weights {weights or 'of the package'}, SHA-256 {checkpoints.digest(weights)}"]
+    if seen.any():
+        lines.append(
+            f"{int(seen.sum())} of {len(seen)} prompts were trained on: never asked about, only context"
+        )
+    if known:
+        names = ", ".join(sorted(known))
+        lines.append(
+            f"{len(known)} of {len(source.models)} policies were trained on, by such prompts: {names}"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def weights_and_source(
     data: Path, weights: Path | None, cache: Path
 ) -> tuple[Checkpoint, Corpus, NDArray[np.bool_]]:
-    """Weights (default: those in the package), a source as they read it, and which prompts (P,) trained them."""
+    """
+    Weights (default: those in the package), a source as they read it, and which prompts (P,) trained them.
+
+    Raises `CorpusError`, also for a folder of sources.
+    """
+    within = sorted(path.parent for path in data.glob("*/prompts.parquet"))
+    if within and not (data / "prompts.parquet").is_file():
+        raise CorpusError(f"{data} is no source; --protocol takes one, such as {within[0]}")
     checkpoint = checkpoints.load(weights)
     config = TrainConfig(sources=(data.name,), most_prompts=10**9, adapter=checkpoint.network.adapter.config)
     corpus = load_corpus(data, config, Backbone.load(checkpoint.backbone), cache)[0]
