@@ -128,13 +128,15 @@ def tables(found: Sequence[Left]) -> str:
         cells.append(_lead(auc.get((FEW, "v0-fleet")), auc.get((MANY, "knn")), 0.0, compared[few]))
         models = len({score.model for score in left.scores})
         lines.append(_line([left.source, f"{left.prompts:,}", str(models), *cells]))
-    lines.append("")
+    counted = []
     for title, pairs in compared.items():
         if pairs:
             mean = np.mean([lead for lead, _ in pairs])
             reached = sum(lead >= bar for lead, bar in pairs)
-            lines.append(f"- {title}: reached on {reached} of {len(pairs)} sources, {mean:+.3f} on average.")
-    return "\n".join(lines) + f"\n\n{_calibration(found)}"
+            counted.append(
+                f"- {title}: reached on {reached} of {len(pairs)} sources, {mean:+.3f} on average."
+            )
+    return "\n\n".join("\n".join(part) for part in (lines, counted, _calibration(found)) if part) + "\n"
 
 
 def read(path: Path) -> Left:
@@ -147,15 +149,17 @@ def read(path: Path) -> Left:
     return Left(**saved, scores=scores)
 
 
-def _calibration(found: Sequence[Left]) -> str:
+def _calibration(found: Sequence[Left]) -> list[str]:
+    """MSE and ECE of every source that is large enough; nothing where none is."""
     shown = ("v0-fleet", "knn", "mean")
-    lines = _head([f"left out, N={MANY}", f"MSE: {' / '.join(shown)}", f"ECE: {' / '.join(shown)}"])
+    lines: list[str] = []
     for left in found:
         measured = [_by_predictor(left.scores, metric) for metric in ("mse", "ece")]
         if (MANY, "v0-fleet") in measured[0]:
             cells = [" / ".join(f"{_mean(values[MANY, p]):.3f}" for p in shown) for values in measured]
             lines.append(_line([left.source, *cells]))
-    return "\n".join(lines) + "\n"
+    titles = [f"left out, N={MANY}", f"MSE: {' / '.join(shown)}", f"ECE: {' / '.join(shown)}"]
+    return [*_head(titles), *lines] if lines else []
 
 
 def _lead(ours: Floats | None, theirs: Floats | None, bar: float, pairs: list[tuple[float, float]]) -> str:

@@ -157,4 +157,5 @@ def test_a_source_too_small_for_a_context_has_a_dash_and_is_not_counted():
     text = tables([Left("made", 60, 0, "", made_up({32: 0.05}))])
     row = next(line for line in text.splitlines() if line.startswith("| made | 60 |"))
     assert row.split(" | ")[4:] == ["–", "–", "–", "–", "– |"]
-    assert "sources" not in text
+    assert "on average" not in text
+    assert "ECE" not in text
