@@ -83,6 +83,12 @@ class Rounds:
         return np.array([len(one) for one in self.rewards], dtype=np.int64)
 
     @property
+    def rates(self) -> Floats:
+        """Observed success rates, (N,), after the first report."""
+        rates: Floats = self.rule.rewards.rate_at(self._means())
+        return rates
+
+    @property
     def baselines(self) -> Floats:
         """Expected rewards, (N,), by the rule: the prior before the first report."""
         prior = self.rule.rewards.mean_at(self.priors)

@@ -1,1 +1,1 @@
-"""The scheduler inside other people's trainers. Each module needs the trainer's own package, an optional extra."""
+"""The scheduler inside trainers. `trl` needs TRL, an optional extra; `values` nothing."""

@@ -1,8 +1,9 @@
 """TRL's GRPOTrainer with V0's rollout budgets and V0.5's fused baseline. Needs `pip install 'v0-router[trl]'`.
 
     with Client("http://127.0.0.1:8000") as gateway:
+        values = Remembering(GatewayValues(gateway, "run-1"))
         trainer = ScheduledGRPOTrainer(
-            model, reward_funcs, args=GRPOConfig(...), train_dataset=dataset, values=GatewayValues(gateway, "run-1")
+            model, reward_funcs, args=GRPOConfig(...), train_dataset=dataset, values=values
         )
         trainer.train()
 
@@ -12,13 +13,12 @@ among its prompts, `num_generations` each on average. V0.5's further rounds woul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from trl import GRPOTrainer
 
-from router.client import Outcome
 from router.schedule import budget
 from router.schedule.fusion import BINARY, Rule, Shrinkage, advantages
 
@@ -27,38 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from router.client import Client
+    from router.schedule.own import Values
 
 DEFAULT_RULE = Shrinkage(rewards=BINARY)
-
-
-class Values(Protocol):
-    """Success rates before rollouts, from what it is told of those made."""
-
-    def predict(self, prompts: Sequence[str]) -> Sequence[float]:
-        """Chances of success in [0, 1], one a prompt."""
-        ...
-
-    def report(self, prompts: Sequence[str], rates: Sequence[float]) -> None:
-        """Observed success rates, one a prompt."""
-        ...
-
-
-class GatewayValues:
-    """V0 behind a gateway, reading a named policy's buffer; before its first report every prompt is worth ½."""
-
-    def __init__(self, client: Client, policy: str) -> None:
-        self._client, self._policy = client, policy
-        self._known = any(each.id == policy for each in client.policies())
-
-    def predict(self, prompts: Sequence[str]) -> Sequence[float]:
-        """As `Values`."""
-        return self._client.predict(prompts, self._policy).values if self._known else [0.5] * len(prompts)
-
-    def report(self, prompts: Sequence[str], rates: Sequence[float]) -> None:
-        """As `Values`."""
-        self._client.report(self._policy, [Outcome(*pair) for pair in zip(prompts, rates, strict=True)])
-        self._known = True
 
 
 class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -106,7 +77,8 @@ class ScheduledGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         earned = np.split(self._earned.double().cpu().numpy(), np.cumsum(counts)[:-1])
         found = fused(earned, priors, self._rule)
         output["advantages"] = torch.as_tensor(np.concatenate(found)).to(output["advantages"])
-        self._values.report(texts, [float(self._rule.rewards.rate_at(one.mean())) for one in earned])
+        rates = [float(self._rule.rewards.rate_at(one.mean())) for one in earned]
+        self._values.report(texts, rates, counts)
         return output
 
 

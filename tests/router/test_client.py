@@ -195,7 +195,7 @@ def test_the_client_needs_neither_torch_nor_numpy():
 
 async def test_the_documented_loop_runs(serve):
     page = (ROOT / "docs" / "scheduler.md").read_text()
-    (example,) = re.findall(r"```python\n(from router\.client .*?)```", page, re.DOTALL)
+    (example,) = re.findall(r"```python\n(from router\.client import Client, .*?)```", page, re.DOTALL)
     draw = np.random.default_rng(0)
     scope = {
         "prompts": PROMPTS * 4,
@@ -207,3 +207,13 @@ async def test_the_documented_loop_runs(serve):
     async with serve() as (url, _):
         await asyncio.to_thread(exec, example.replace("http://127.0.0.1:8000", url), scope)
     assert trained == [(12, 12)] * 3
+
+
+async def test_the_documented_loop_of_ones_own_runs_as_it_stands_and_learns(serve):
+    page = (ROOT / "docs" / "scheduler.md").read_text()
+    (example,) = re.findall(r"```python\n(import numpy .*?)```", page, re.DOTALL)
+    scope = {}
+    async with serve() as (url, _):
+        await asyncio.to_thread(exec, example.replace("http://127.0.0.1:8000", url), scope)
+    assert scope["skill"].mean() > 0.5  # from 0: half of the rollouts won
+    assert set(scope["rounds"].counts) > {4}

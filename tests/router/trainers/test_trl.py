@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 pytest.importorskip("trl", reason="needs the extra: pip install 'v0-router[trl]'")
@@ -16,10 +14,9 @@ from trl import GRPOConfig
 
 import fleet.nano
 from fleet.tasks import generate
-from router.client import Client
 from router.schedule import fusion
 from router.schedule.budget import greedy
-from router.trainers.trl import GatewayValues, ScheduledGRPOTrainer, fused, text_of
+from router.trainers.trl import ScheduledGRPOTrainer, fused, text_of
 from router.verifiers import grade
 
 MODEL = f"{fleet.nano.__path__[0]}/models/nano-s"
@@ -39,8 +36,8 @@ class Known:
         self.asked.append(list(prompts))
         return foretold(prompts)
 
-    def report(self, prompts, rates):
-        self.told.append((list(prompts), rates))
+    def report(self, prompts, rates, counts):
+        self.told.append((list(prompts), rates, list(counts)))
 
 
 def trainer_of(values, tmp_path, **fields):
@@ -92,12 +89,15 @@ def test_a_batch_is_shared_out_by_the_budget_and_learnt_from_with_the_fused_base
     trainer.train()
 
     assert len(batches) == len(values.asked) == len(values.told) == 3
-    for (rows, earned, found), asked, (told, rates) in zip(batches, values.asked, values.told, strict=True):
+    for (rows, earned, found), asked, (told, rates, rollouts) in zip(
+        batches, values.asked, values.told, strict=True
+    ):
         assert told == asked
         assert len(set(asked)) == 4
         priors = np.array(foretold(asked))
         counts = greedy(priors, rows, low=2, high=8)
         assert len(earned) == counts.sum() == 16
+        assert rollouts == counts.tolist()
         groups = np.split(earned.astype(float), np.cumsum(counts)[:-1])
         assert rates == pytest.approx([one.mean() for one in groups])
         rule = fusion.Shrinkage(rewards=fusion.BINARY)
@@ -107,19 +107,6 @@ def test_a_batch_is_shared_out_by_the_budget_and_learnt_from_with_the_fused_base
     assert any(len(set(greedy(np.array(foretold(asked)), 16, high=8))) > 1 for asked in values.asked)
     weights = dict(trainer.model.named_parameters())
     assert any(not torch.equal(weights[name], old) for name, old in before.items())
-
-
-async def test_a_gateway_is_asked_and_told(serve):
-    def use(url):
-        with Client(url) as gateway:
-            values = GatewayValues(gateway, "run")
-            assert values.predict(["a", "b"]) == [0.5, 0.5]
-            values.report(["a", "b"], [1.0, 0.5])
-            assert values.predict(["c"]) == [0.75]
-            assert GatewayValues(gateway, "run").predict(["c"]) == [0.75]
-
-    async with serve() as (url, _):
-        await asyncio.to_thread(use, url)
 
 
 def test_a_reward_outside_the_range_is_named():
