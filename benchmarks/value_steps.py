@@ -2,7 +2,7 @@
 
 Each checkpoint is asked about from its own outcomes on other prompts (`aligned`) and from those of the checkpoint
 before (`stale`). Previous-epoch is what the prompt itself earned at the checkpoint before; where it was not rolled out
-then, that checkpoint's mean.
+then, that checkpoint's mean. V0 and own is V0's value beside it, as a trainer's `Remembering` has it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import typer
 
+from router.schedule.own import informed
 from router.value.ablation import PLAIN
 from router.value.commands import complaints
 from router.value.diagnostics import estimates, mean_over_policies
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     Runs = list[list[Valued]]  # by seed, by policy
 
 PREVIOUS = "previous epoch"
+OWN = "v0 and own"
+ROLLOUTS = 10  # behind each score: v0_dapo's
 METRICS = {
     "AUC": mean_over_policies(auc),
     "MSE": mean_over_policies(calibration_mse),
@@ -62,6 +65,11 @@ def filled(source: Source, trial: Trial) -> NDArray[np.float32]:
     earned = previous_epoch(source, trial)
     others = np.delete(source.scores[:, trial.column], trial.queries)
     return np.where(np.isnan(earned), np.nanmean(others), earned).astype(np.float32)
+
+
+def with_own(values: NDArray[np.float32], earned: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values (M,) beside what the prompts `earned` (M,) in `ROLLOUTS` at the checkpoint before; as they were at NaN."""
+    return informed(values, earned, ROLLOUTS * ~np.isnan(earned)).astype(np.float32)
 
 
 def at_step(runs: Runs, names: Iterable[str]) -> Runs:
@@ -103,9 +111,11 @@ def run(data: Path, weights: Path | None, cache: Path, out: Path | None) -> None
                 valued = {"v0": value_trials(checkpoint.network, corpus, chosen, MAX_TOKENS)}
                 valued |= {name: value_plainly(plain, corpus, chosen) for name, plain in PLAIN.items()}
                 if kind == "stale":
-                    valued[PREVIOUS] = [
-                        replace(one, values=filled(source, trial))
-                        for one, trial in zip(valued["v0"], chosen, strict=True)
+                    asked = list(zip(valued["v0"], chosen, strict=True))
+                    valued[PREVIOUS] = [replace(one, values=filled(source, trial)) for one, trial in asked]
+                    valued[OWN] = [
+                        replace(one, values=with_own(one.values, previous_epoch(source, trial)))
+                        for one, trial in asked
                     ]
                     if seed == SEEDS[0]:
                         known = {t.policy.name: ~np.isnan(previous_epoch(source, t)) for t in chosen}

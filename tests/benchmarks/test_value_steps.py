@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.value_steps import _row, _table, at_step, filled, previous_epoch, where_known
+from benchmarks.value_steps import _row, _table, at_step, filled, previous_epoch, where_known, with_own
 from router.value.protocols import context_mean, sequential_trials, value_plainly
 from tests.router.value.policy_source import policy_corpus
 
@@ -31,6 +31,11 @@ def test_previous_epoch_is_what_the_prompt_earned_at_the_step_before_and_the_oth
         assert np.allclose(whole[::2], np.nanmean(scores[others, before]))
         known = ~np.isnan(earned)
         assert np.array_equal(whole[known], earned[known])
+
+
+def test_a_value_moves_towards_what_the_prompt_earned_before_and_stays_where_nothing_is_known():
+    moved = with_own(np.array([0.2, 0.2], np.float32), np.array([0.8, np.nan], np.float32))
+    assert moved.tolist() == np.array([(2 * 0.2 + 10 * 0.8) / 12, 0.2], np.float32).tolist()
 
 
 def test_rows_are_of_one_step_or_of_the_queries_that_were_rolled_out_before():
