@@ -75,6 +75,7 @@ def min_success(
     data: Data = None,
     targets: Annotated[str, typer.Option(help="Shares of successes, with commas.")] = "0.5,0.6,0.7,0.8,0.9",
     router: Annotated[str, typer.Option(help="Who predicts: a name of `sweep`.")] = "v0-1024",
+    requests: Annotated[int, typer.Option(min=100, help="Of each seed's traffic.")] = 10_000,
     out: Out = None,
     seeds: Seeds = None,
     test_size: TestSize = None,
@@ -84,7 +85,7 @@ def min_success(
     from benchmarks.min_success import run
 
     options = {"data": data, "out": out, "seeds": seeds, "test_size": test_size, "weights": weights}
-    run(options, targets, router)
+    run(options, targets, router, requests)
 
 
 @app.command("pacing")

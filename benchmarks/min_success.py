@@ -1,14 +1,15 @@
 """`router-bench min-success`: whether `min_success` keeps its promise, replayed on real outcomes by the gateway's rule.
 
-A router (V0) values the test prompts of a sweep's cell, which is made where it is not there yet. Then the prompts come
-in random order; for each the gateway's own `decide` chooses under its own `Bars`, and a share of the outcomes is fed
-back. Realised success should land on the target wherever that lies between the cheapest and the best the router can do.
+A router (V0) values the test prompts of a sweep's cell, which is made where it is not there yet. Traffic is made of
+them, all in random order and over again until there are as many requests as asked for; each goes where the gateway's
+rule sends it under its own `Bars`, and a share of the outcomes is fed back, each before the next request. Nothing but
+the bar learns: of a prompt that comes again what was predicted at first is predicted again. Realised success should
+land on the target wherever that lies between the cheapest and the best the router can do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from rich.table import Table
 from benchmarks import cells, sweep
 from benchmarks.outcomes import OutcomesError
 from benchmarks.settings import SettingsError, settings
-from router.decide import decide
 from router.knobs import Bars
 
 if TYPE_CHECKING:
@@ -72,57 +72,65 @@ class Landing:
     literal_cost: float
 
 
-def replay(traffic: Traffic, target: float, feedback: float, seed: int) -> Landing:
-    """All prompts in random order; `feedback` is the share of outcomes that come back, each before the next request."""
-    rng = Random(seed)
-    order = list(range(len(traffic.success)))
-    rng.shuffle(order)
+class Candidates:
+    """The models whose outcome on a prompt is known, as `decide` ranks them under a bar."""
+
+    def __init__(self, traffic: Traffic, row: int) -> None:
+        known = np.flatnonzero(~np.isnan(traffic.scores[row]))
+        values = traffic.success[row, known]
+        cheap_first = np.lexsort((-values, traffic.expected[known]))
+        self._values, columns = values[cheap_first], known[cheap_first]
+        self._best = int(np.lexsort((traffic.expected[columns], -self._values))[0]) if len(known) else -1
+        self._outcomes = np.stack(
+            [traffic.scores[row, columns], np.nan_to_num(traffic.costs[row, columns])], axis=1
+        )
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def choose(self, bar: float) -> tuple[float, float, float]:
+        """Of the cheapest that reaches the bar, else of the best: predicted success, score and cost."""
+        reaching = np.flatnonzero(self._values >= bar)
+        chosen = int(reaching[0]) if len(reaching) else self._best
+        score, cost = self._outcomes[chosen]
+        return float(self._values[chosen]), float(score), float(cost)
+
+
+def replay(
+    traffic: Traffic, target: float, feedback: float, seed: int, requests: int | None = None
+) -> Landing:
+    """All prompts in random order, again and again for as many `requests`; `feedback`: the share of outcomes known."""
+    rng = np.random.default_rng(seed)
+    prompts = [
+        each for each in (Candidates(traffic, row) for row in range(len(traffic.success))) if len(each)
+    ]
+    rows = np.concatenate(
+        [rng.permutation(len(prompts)) for _ in range(-(-(requests or len(prompts)) // len(prompts)))]
+    )[: requests or len(prompts)]
+    told = rng.random(len(rows)) < feedback
+    literal = np.array([each.choose(target)[1:] for each in prompts])
     bars = Bars()
-    moving: list[tuple[float, float]] = []
-    literal: list[tuple[float, float]] = []
-    for row in order:
-        values, costs = _candidates(traffic, row)
-        if not values:
-            continue
-        chosen = _choose(traffic, values, costs, bars.bar(None, target))
-        score, cost = _outcome(traffic, row, chosen)
-        bars.decided(None, target, values[chosen], str(row))
-        if rng.random() < feedback:
-            bars.outcome(str(row), score)
-        moving.append((score, cost))
-        literal.append(_outcome(traffic, row, _choose(traffic, values, costs, target)))
-    means = [*np.mean(moving, axis=0), *np.mean(literal, axis=0)]
+    moving = np.empty((len(rows), 2))
+    for number, row in enumerate(rows):
+        predicted, *outcome = prompts[row].choose(bars.bar(None, target))
+        moving[number] = outcome
+        bars.decided(None, target, predicted, str(number))
+        if told[number]:
+            bars.outcome(str(number), outcome[0])
+    means = [*moving.mean(0), *literal[rows].mean(0)]
     return Landing(*map(float, means))
 
 
 def reach(traffic: Traffic) -> tuple[float, float]:
     """Realised success of always the cheapest, and of always the best by prediction."""
-    ends: list[list[float]] = [[], []]
-    for row in range(len(traffic.success)):
-        values, costs = _candidates(traffic, row)
-        for end, bar in zip(ends, (0.0, 1.1), strict=True):
-            if values:
-                end.append(_outcome(traffic, row, _choose(traffic, values, costs, bar))[0])
-    return float(np.mean(ends[0])), float(np.mean(ends[1]))
+    prompts = [
+        each for each in (Candidates(traffic, row) for row in range(len(traffic.success))) if len(each)
+    ]
+    cheapest, best = (float(np.mean([each.choose(bar)[1] for each in prompts])) for bar in (0.0, 1.1))
+    return cheapest, best
 
 
-def _candidates(traffic: Traffic, row: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Predicted success and expected cost of the models whose outcome on this prompt is known."""
-    known = [column for column in range(len(traffic.names)) if not np.isnan(traffic.scores[row, column])]
-    values = {traffic.names[column]: float(traffic.success[row, column]) for column in known}
-    return values, {traffic.names[column]: float(traffic.expected[column]) for column in known}
-
-
-def _choose(traffic: Traffic, values: dict[str, float], costs: dict[str, float], bar: float) -> str:
-    return decide(values, costs, {}, 1.0, 0.0, Random(0), cost_scale=traffic.scale, bar=bar).chosen
-
-
-def _outcome(traffic: Traffic, row: int, name: str) -> tuple[float, float]:
-    column = traffic.names.index(name)
-    return float(traffic.scores[row, column]), float(np.nan_to_num(traffic.costs[row, column]))
-
-
-def run(options: dict[str, Any], targets: str, router: str) -> None:
+def run(options: dict[str, Any], targets: str, router: str, requests: int) -> None:
     """Replay every target on every dataset and print where it landed; a failure is a message and exit status 1."""
     console = Console()
     try:
@@ -131,42 +139,56 @@ def run(options: dict[str, Any], targets: str, router: str) -> None:
         for path in chosen.data:
             dataset = sweep.prepare(chosen, path)
             sweep.run(chosen, dataset, console)
-            show(dataset, asked, router, console)
+            show(dataset, asked, router, requests, console)
     except (OutcomesError, SettingsError, ValueError, OSError) as error:
         typer.echo(f"router-bench: {error}", err=True)
         raise typer.Exit(FAILED) from None
 
 
-def show(dataset: sweep.Dataset, targets: Sequence[float], router: str, console: Console) -> None:
-    """A table a dataset: its seeds' means, and how far from the target each landed at most."""
+def show(
+    dataset: sweep.Dataset, targets: Sequence[float], router: str, requests: int, console: Console
+) -> None:
+    """
+    A table a dataset: means over the seeds whose test prompts can reach the target, from always the cheapest to always
+    the best, and how far from it the worst of them landed.
+    """
     runs = [
         (task.split.seed, Traffic.of(dataset.outcomes, task.split, cells.load(task.path).success))
         for task in dataset.finished
         if task.router == router
     ]
-    low, high = np.mean([reach(traffic) for _, traffic in runs], axis=0)
-    requests = sum(len(traffic.success) for _, traffic in runs)
-    table = Table(
+    ends = [reach(traffic) for _, traffic in runs]
+    low, high = np.mean(ends, axis=0)
+    prompts = sum(len(traffic.success) for _, traffic in runs)
+    columns = (
         "target",
+        "seeds",
         "feedback",
         "success",
         "off at most",
         "cost",
         "bar at the target",
         "its cost",
-        title=f"{dataset.outcomes.name}: {router}, {requests} requests in {len(runs)} seeds; "
+    )
+    table = Table(
+        *columns,
+        title=f"{dataset.outcomes.name}: {router}, {len(runs)} seeds of {requests} requests, {prompts} prompts; "
         f"cheapest {low:.3f}, best {high:.3f}",
         box=None,
         title_justify="left",
     )
     for target in targets:
+        reached = [run for run, (least, most) in zip(runs, ends, strict=True) if least <= target <= most]
+        if not reached:
+            table.add_row(f"{target:g}", "0", "out of reach")
+            continue
         for feedback in FEEDBACK:
-            landings = [replay(traffic, target, feedback, seed) for seed, traffic in runs]
+            landings = [replay(traffic, target, feedback, seed, requests) for seed, traffic in reached]
             off = max((each.success - target for each in landings), key=abs)
             mean = [np.mean([getattr(each, f) for each in landings]) for f in Landing.__dataclass_fields__]
-            reached = "" if low <= target <= high else " (out of reach)"
             table.add_row(
-                f"{target:g}{reached}",
+                f"{target:g}",
+                str(len(reached)),
                 f"{feedback:.0%}",
                 f"{mean[0]:.3f}",
                 f"{off:+.3f}",

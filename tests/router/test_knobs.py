@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.min_success import Traffic, reach, replay
+from benchmarks.min_success import Candidates, Traffic, reach, replay
 from router.config import Preset
 from router.decide import decide
 from router.knobs import Bars
@@ -32,6 +32,19 @@ def test_the_cheapest_that_reaches_the_bar_is_chosen_else_the_best(values, bar):
         assert values[decision.chosen] == max(values.values())
         assert decision.reason == "min_success_unreached"
     assert {decision.chosen, *decision.fallbacks} == set(COSTS)
+
+
+@given(st.tuples(*[st.sampled_from([0.2, 0.5, 0.8, None])] * 3), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+def test_a_replay_chooses_as_the_gateway_does(given, bar):
+    values = {name: value for name, value in zip(COSTS, given, strict=True) if value is not None}
+    predicted = np.array([[0.0 if value is None else value for value in given]])
+    scores = np.array([[np.nan if value is None else number for number, value in enumerate(given)]])
+    expected = np.array(list(COSTS.values()))
+    candidates = Candidates(Traffic(list(COSTS), predicted, scores, expected, expected[None], 0.01), 0)
+    assert len(candidates) == len(values)
+    if values:
+        name = choose(values, bar).chosen
+        assert candidates.choose(bar) == (values[name], list(COSTS).index(name), COSTS[name])
 
 
 def test_fallbacks_reach_the_bar_before_those_that_do_not():
@@ -63,6 +76,27 @@ def test_landing_on_the_target_is_cheaper_than_a_bar_that_overshoots_it():
     landing = replay(traffic(), 0.7, 1.0, seed=1)
     assert landing.literal_success > 0.73
     assert landing.cost < landing.literal_cost
+
+
+def follow(bars, replayed, target=0.7):
+    """Success of each request of a traffic whose outcomes all come back, and the bar before it."""
+    rows = []
+    for row in range(len(replayed.success)):
+        bar = bars.bar(None, target)
+        predicted, score, _ = Candidates(replayed, row).choose(bar)
+        bars.decided(None, target, predicted, str(row))
+        bars.outcome(str(row), score)
+        rows.append((score, bar))
+    return np.array(rows).T
+
+
+def test_a_bar_is_there_soon_stays_where_it_belongs_and_follows_a_change():
+    bars = Bars()
+    scores, levels = follow(bars, traffic(5000, optimism=0.1))
+    assert scores[:500].mean() == pytest.approx(0.7, abs=0.04)
+    assert levels[2000:].std() < 0.04  # 0.06 with steps of 0.02 throughout
+    changed, _ = follow(bars, traffic(5000, seed=1, optimism=-0.1))
+    assert changed.mean() == pytest.approx(0.7, abs=0.02)
 
 
 def test_a_target_out_of_reach_buys_the_best_and_does_not_wind_up():
