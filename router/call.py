@@ -187,21 +187,21 @@ _CHECKS: Mapping[Operation, Callable[[Mapping[str, Any]], None]] = {
 
 
 def _beta(options: Mapping[str, Any], header: str | None) -> float | None:
-    """β of this request: the body's before the header's."""
+    """β of this request: the body's before the header's. Both are checked."""
+    told: float | None = None
+    if header is not None:
+        try:
+            told = float(header)
+        except ValueError:
+            told = -1.0
+        if not 0 <= told <= 1:
+            raise BadRequest("x-router-beta must be a number between 0 and 1", param="x-router-beta")
     value = options.get("beta")
-    if value is not None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise BadRequest("router.beta must be a number between 0 and 1", param="router.beta")
-        return float(value)
-    if header is None:
-        return None
-    try:
-        number = float(header)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise BadRequest("x-router-beta must be a number between 0 and 1", param="x-router-beta")
-    return number
+    if value is None:
+        return told
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BadRequest("router.beta must be a number between 0 and 1", param="router.beta")
+    return float(value)
 
 
 def _number(options: Mapping[str, Any], name: str, most: float | None) -> float | None:

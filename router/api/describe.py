@@ -134,7 +134,7 @@ def described(
     }
     answered = replied(reply)["responses"]
     if streams:
-        answered["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        answered["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     if routed:
         answered["200"]["headers"] = {
             name: {"schema": {"type": "string"}, "description": what}
@@ -143,6 +143,14 @@ def described(
     parameters = {"parameters": [BETA_HEADER]} if routed else {}
     return {**asked(schema), **parameters, "responses": answered}
 
+
+EVENT: Schema = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "description": "each event of the stream; `data` is JSON, or [DONE] after a chat's or completion's last",
+}
+"""What OpenAPI before 3.2 has the schema of a stream describe."""
 
 DECISION_HEADERS = {
     "x-router-decision": "the decision's id, for feedback",

@@ -67,19 +67,23 @@ async def test_replies_are_as_the_openapi_document_says(tmp_path):
         asked += [("POST", "/v1/router/keys/spare/rotate", None, True)]
         seen = set()
         for method, path, given, admin in asked:
-            body = {**given, "stream": False} if given and "stream" in given else given
-            headers = {"authorization": f"Bearer {boss if admin else caller}"}
-            reply = await http.request(method, path, json=body, headers=headers)
             template = _template(document, path)
             operation = document["paths"][template][method.lower()]
-            if body is not None:
-                schema = operation["requestBody"]["content"]["application/json"]["schema"]
-                _check(document, schema, body)
-            status = str(reply.status_code)
-            said = operation["responses"].get(status) or operation["responses"][f"{status[0]}XX"]
-            kind = reply.headers["content-type"].partition(";")[0]
-            if kind == "application/json":
-                _check(document, said["content"][kind]["schema"], reply.json())
+            for body in [{**given, "stream": each} for each in (False, True)] if _streams(given) else [given]:
+                headers = {"authorization": f"Bearer {boss if admin else caller}"}
+                reply = await http.request(method, path, json=body, headers=headers)
+                if body is not None:
+                    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                    _check(document, schema, body)
+                status = str(reply.status_code)
+                said = operation["responses"].get(status) or operation["responses"][f"{status[0]}XX"]
+                kind = reply.headers["content-type"].partition(";")[0]
+                if kind == "application/json":
+                    _check(document, said["content"][kind]["schema"], reply.json())
+                elif kind == "text/event-stream":
+                    for event in reply.text.strip().split("\n\n"):
+                        fields = dict(line.split(": ", 1) for line in event.splitlines())
+                        _check(document, said["content"][kind]["schema"], fields)
             seen.add((template, method.lower()))
         every = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert {method for _, method in every - seen} <= {"delete"}
@@ -88,6 +92,10 @@ async def test_replies_are_as_the_openapi_document_says(tmp_path):
 def _check(document, schema, instance):
     whole = {**schema, "components": document["components"]}  # where its references look
     jsonschema.Draft202012Validator(whole).validate(instance)
+
+
+def _streams(body):
+    return body is not None and "stream" in body
 
 
 def _template(document, path):

@@ -72,6 +72,8 @@ def test_a_header_that_is_no_beta_is_named(header):
     with pytest.raises(BadRequest) as caught:
         read(body(), header)
     assert caught.value.param == "x-router-beta"
+    with pytest.raises(BadRequest):
+        read(body(router={"beta": 0.5}), header)  # which goes before it, but does not make it right
 
 
 @pytest.mark.parametrize(
