@@ -55,6 +55,7 @@ PLAIN: dict[str, Callable[..., NDArray[np.floating]]] = {  # not trained; for co
     "knn": knn,
     "ridge": ridge,
 }
+EMBED_PARTS = 4  # into which a step's prompts are sorted by length
 REFERENCE = "residual_dynamic, intra+ce, fresh"
 
 
@@ -235,8 +236,13 @@ class _Training:
 
     def _advance(self, rows: NDArray[np.intp], labels: NDArray[np.float32], n: int) -> None:
         corpus, network = self._corpus, self._network
+        assert corpus.states is not None
         unique, places = np.unique(rows, return_inverse=True)
-        embeddings = embed_rows(network, corpus, unique, self._config.max_tokens, "cpu")
+        order = np.argsort(np.diff(corpus.states.offsets)[unique])  # alike lengths waste no padding
+        parts = np.array_split(unique[order], EMBED_PARTS)
+        embeddings = torch.cat(
+            [embed_rows(network, corpus, part, self._config.max_tokens, "cpu") for part in parts]
+        )[torch.from_numpy(np.argsort(order))]
         r, head = torch.from_numpy(labels), network.head
         tasks = embeddings[
             torch.from_numpy(places.reshape(rows.shape))
