@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("trl", reason="needs the extra: pip install 'v0-router[trl]'")
@@ -9,16 +13,18 @@ pytest.importorskip("trl", reason="needs the extra: pip install 'v0-router[trl]'
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
 import fleet.nano
 from fleet.tasks import generate
+from router.client import AsyncClient
 from router.schedule import fusion
 from router.schedule.budget import greedy
 from router.trainers.trl import ScheduledGRPOTrainer, fused, text_of
 from router.verifiers import grade
 
+ROOT = Path(__file__).parents[3]
 MODEL = f"{fleet.nano.__path__[0]}/models/nano-s"
 
 
@@ -40,20 +46,19 @@ class Known:
         self.told.append((list(prompts), rates, list(counts)))
 
 
-def trainer_of(values, tmp_path, **fields):
-    tasks = generate(24, 0, "train", ["units"])
-    answers = {task.prompt: task for task in tasks}
+def given(tmp_path):
+    """A policy, its tasks as TRL takes them, and what grades them."""
+    answers = {task.prompt: task for task in generate(24, 0, "train", ["units"])}
 
     def right(prompts, completions, **_):
         pairs = zip(prompts, completions, strict=True)
         graded = [(answers[text_of(prompt)], said[0]["content"]) for prompt, said in pairs]
         return [grade(task.verifier, said, task.answer) for task, said in graded]
 
-    return ScheduledGRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32),
-        processing_class=AutoTokenizer.from_pretrained(MODEL),
-        reward_funcs=right,
-        args=GRPOConfig(
+    return {
+        "model": AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32),
+        "reward_funcs": right,
+        "args": GRPOConfig(
             output_dir=str(tmp_path),
             per_device_train_batch_size=16,
             num_generations=4,
@@ -67,15 +72,13 @@ def trainer_of(values, tmp_path, **fields):
             logging_steps=1,
             disable_tqdm=True,
         ),
-        train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": t}]} for t in answers]),
-        values=values,
-        **fields,
-    )
+        "train_dataset": Dataset.from_list([{"prompt": [{"role": "user", "content": t}]} for t in answers]),
+    }
 
 
 def test_a_batch_is_shared_out_by_the_budget_and_learnt_from_with_the_fused_baseline(tmp_path, monkeypatch):
     values = Known()
-    trainer = trainer_of(values, tmp_path, high=8)
+    trainer = ScheduledGRPOTrainer(**given(tmp_path), values=values, high=8)
     batches = []
     inner = ScheduledGRPOTrainer._generate_and_score_completions
 
@@ -107,6 +110,22 @@ def test_a_batch_is_shared_out_by_the_budget_and_learnt_from_with_the_fused_base
     assert any(len(set(greedy(np.array(foretold(asked)), 16, high=8))) > 1 for asked in values.asked)
     weights = dict(trainer.model.named_parameters())
     assert any(not torch.equal(weights[name], old) for name, old in before.items())
+
+
+async def test_the_documented_trainer_trains_beside_a_gateway(serve, tmp_path):
+    page = (ROOT / "docs" / "scheduler.md").read_text()
+    (example,) = re.findall(r"```python\n(from trl import .*?)```", page, re.DOTALL)
+    theirs, small = given(tmp_path), "args=GRPOConfig(num_generations=8, generation_batch_size=256)"
+    assert small in example
+    scope = {"model": theirs["model"], "solved": theirs["reward_funcs"], "dataset": theirs["train_dataset"]}
+    scope["args"] = theirs["args"]
+    async with serve() as (url, _):
+        code = example.replace(small, "args=args").replace("http://127.0.0.1:8000", url)
+        await asyncio.to_thread(exec, code, scope)
+        async with AsyncClient(url) as gateway:
+            (policy,) = await gateway.policies()
+    assert scope["trainer"].state.global_step == 3
+    assert (policy.id, policy.size) == ("run-1", 12)  # four prompts a batch
 
 
 def test_a_reward_outside_the_range_is_named():
