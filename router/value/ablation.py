@@ -327,6 +327,7 @@ def _write(path: Path, result: Result, config: AblationConfig) -> None:
         for name in ("values", "outcomes", "difficulty"):
             numbers = np.round(one[name].astype(float), 6)
             one[name] = [float(number) if np.isfinite(number) else None for number in numbers]
+        one["queries"] = one["queries"].tolist()
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found), encoding="utf-8")
     partial.replace(path)
@@ -345,4 +346,6 @@ def _read(path: Path, config: AblationConfig | None) -> Result:
 
 def _unlisted(value: Any) -> Any:
     """Lists back to arrays, None to NaN."""
-    return np.array(value, dtype=float) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return np.array(value, dtype=int if all(type(number) is int for number in value) else float)

@@ -14,11 +14,13 @@ What is measured here, on any model's values:
 - `gradient_share`: the share of a loss's squared gradient (in the logits) that lies in the span of the context
   indicators, where only the shortcut moves. Zero for pairs of one context, by construction.
 
-Intervals are bootstraps over queries within policies and over seeds, 95%.
+Intervals are bootstraps over queries within policies and over seeds, 95%. A query that several seeds ask of a policy
+is drawn as often in all of them: seeds do not make it several queries.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating]
+    Rows = NDArray[np.intp]
     Statistic = Callable[[Sequence["Valued"]], float]
 
 DRAWS = 200
@@ -50,6 +53,7 @@ class Valued:
     outcomes: Floats  # (M,)
     prior: float  # μ(C), the context's mean outcome
     difficulty: Floats  # (M,), D_x: the query's mean outcome over the other policies, NaN where there is none
+    queries: Rows  # (M,), which prompts these are, the same number for the same prompt in every run
 
 
 def difficulty(scores: Floats, rows: NDArray[np.intp], column: int) -> Floats:
@@ -164,10 +168,12 @@ def estimates(
         name: _mean([_less(statistic, runs, others, i) for i in range(len(runs))])
         for name, statistic in statistics.items()
     }
+    every = _asked(runs)
     drawn: dict[str, list[float]] = {name: [] for name in statistics}
     for _ in range(draws):
         chosen = rng.integers(len(runs), size=len(runs))
-        picks = [[rng.integers(len(one.values), size=len(one.values)) for one in runs[i]] for i in chosen]
+        drawing = {key: rng.choice(asked, size=len(asked)) for key, asked in every.items()}
+        picks = [[_pick(one, drawing[one.policy, one.kind]) for one in runs[i]] for i in chosen]
         taken = [_picked(runs[i], pick) for i, pick in zip(chosen, picks, strict=True)]
         beside = others and [_picked(others[i], pick) for i, pick in zip(chosen, picks, strict=True)]
         for name, statistic in statistics.items():
@@ -197,9 +203,32 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _picked(run: Sequence[Valued], picks: Sequence[NDArray[np.int64]]) -> list[Valued]:
+def _asked(runs: Sequence[Sequence[Valued]]) -> dict[tuple[str, str], Rows]:
+    """All queries of each policy and kind of trial, whichever run asked them."""
+    found: dict[tuple[str, str], list[Rows]] = defaultdict(list)
+    for run in runs:
+        for one in run:
+            found[one.policy, one.kind].append(one.queries)
+    return {key: np.unique(np.concatenate(asked)) for key, asked in found.items()}
+
+
+def _pick(one: Valued, drawn: Rows) -> Rows:
+    """Where the drawn queries that one trial asks are in it, as often as they were drawn; never nowhere."""
+    order = np.argsort(one.queries)
+    at = np.searchsorted(one.queries, drawn, sorter=order).clip(max=len(order) - 1)
+    pick = order[at][one.queries[order[at]] == drawn]
+    return pick if len(pick) else order
+
+
+def _picked(run: Sequence[Valued], picks: Sequence[Rows]) -> list[Valued]:
     return [
-        replace(one, values=one.values[pick], outcomes=one.outcomes[pick], difficulty=one.difficulty[pick])
+        replace(
+            one,
+            values=one.values[pick],
+            outcomes=one.outcomes[pick],
+            difficulty=one.difficulty[pick],
+            queries=one.queries[pick],
+        )
         for one, pick in zip(run, picks, strict=True)
     ]
 

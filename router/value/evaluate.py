@@ -101,7 +101,9 @@ def evaluate(
                     if size == KEPT_CONTEXT and predictor in KEPT:
                         hard = difficulty(corpus.source.scores, prompts[asked], model)
                         prior = float(labels[seen].mean())
-                        valued = Valued(name, "held out", predicted, labels[asked], prior, hard)
+                        valued = Valued(
+                            name, "held out", predicted, labels[asked], prior, hard, prompts[asked]
+                        )
                     scores.append(Score(corpus.source.name, name, predictor, size, seed, found, valued))
     return scores
 

@@ -214,4 +214,5 @@ def _valued(source: Source, trial: Trial, values: Floats) -> Valued:
         source.scores[trial.queries, column],
         float(source.scores[trial.context, trial.column].mean()),
         difficulty(source.scores, trial.queries, column),
+        trial.queries,
     )

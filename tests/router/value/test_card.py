@@ -27,9 +27,8 @@ def text():
                     found = {metric: function(values, outcomes) for metric, function in METRICS.items()}
                     kept = None
                     if size == 256 and name in {"v0", "mean"}:
-                        kept = Valued(
-                            f"m{model}", "held out", values, outcomes, 0.2 + 0.2 * model, rng.random(60)
-                        )
+                        prior, hard = 0.2 + 0.2 * model, rng.random(60)
+                        kept = Valued(f"m{model}", "held out", values, outcomes, prior, hard, np.arange(60))
                     scores.append(Score(source, f"m{model}", name, size, 0, found, kept))
     return tables(Measured(scores, []))
 

@@ -27,9 +27,8 @@ def world(queries=3000, contexts=5, spread=1.0, read=1.0, lean=1.0):
         chance = 1 / (1 + np.exp(-(strength + prompt)))
         values = 1 / (1 + np.exp(-(lean * strength + read * prompt)))
         outcomes = (RNG.random(queries) < chance).astype(float)
-        found.append(
-            Valued(str(i), "strict", values, outcomes, float(chance.mean()), 1 / (1 + np.exp(-prompt)))
-        )
+        hard, asked = 1 / (1 + np.exp(-prompt)), np.arange(queries)
+        found.append(Valued(str(i), "strict", values, outcomes, float(chance.mean()), hard, asked))
     return found
 
 
@@ -87,6 +86,8 @@ def test_only_pairs_of_one_context_leave_the_shortcut_without_gradient():
 def test_information_of_the_true_values_is_the_mutual_information():
     """One context, prompts that decide it all: I(Y; X|C) is the entropy of a fair coin."""
     outcomes = np.repeat([0.0, 1.0], 500)
-    shortcut, prompt = information([Valued("a", "strict", outcomes, outcomes, 0.5, outcomes)])
+    shortcut, prompt = information(
+        [Valued("a", "strict", outcomes, outcomes, 0.5, outcomes, np.arange(1000))]
+    )
     assert shortcut == pytest.approx(0, abs=1e-9)
     assert prompt == pytest.approx(np.log(2), abs=1e-3)

@@ -78,7 +78,15 @@ def test_what_was_trained_on_is_never_asked_about():
 
 
 def valued(name, values, outcomes):
-    return Valued(name, "strict", values, outcomes, float(outcomes.mean()), np.full(len(values), np.nan))
+    return Valued(
+        name,
+        "strict",
+        values,
+        outcomes,
+        float(outcomes.mean()),
+        np.full(len(values), np.nan),
+        np.arange(len(values)),
+    )
 
 
 def test_a_query_s_difficulty_is_what_the_other_policies_made_of_it():
@@ -119,3 +127,28 @@ def test_intervals_hold_their_mean_and_shrink_with_the_queries():
     same = [run(50)]
     apart = estimates({"auc": mean_over_policies(auc)}, same, same)["auc"]
     assert (apart.mean, apart.low, apart.high) == (0, 0, 0)
+
+
+def test_asking_the_same_queries_again_narrows_no_interval_and_asking_others_does():
+    rng = np.random.default_rng(1)
+    outcomes = rng.integers(0, 2, 200).astype(float)
+    one = valued("a", (outcomes + rng.standard_normal(200)) / 4 + 0.4, outcomes)
+
+    def width(runs):
+        found = estimates({"auc": mean_over_policies(auc)}, runs)["auc"]
+        return found.high - found.low
+
+    assert width([[one]] * 4) == pytest.approx(width([[one]]), rel=0.25)
+    assert width([[_turned(one)], *[[one]] * 3]) == pytest.approx(width([[one]]), rel=0.25)  # in any order
+    others = [[replace(one, queries=one.queries + 200 * i)] for i in range(4)]
+    assert width(others) < 0.7 * width([[one]])
+
+
+def _turned(one):
+    return replace(
+        one,
+        values=one.values[::-1],
+        outcomes=one.outcomes[::-1],
+        difficulty=one.difficulty[::-1],
+        queries=one.queries[::-1],
+    )
