@@ -74,11 +74,11 @@ def variants(start: int) -> dict[str, tuple[Rule, Limits]]:
     """The rules of the map, by name. Prices are such that none asks for more than its cap."""
     cap = 4 * start
     once, paper = Limits(start, cap=cap, rounds=1), Limits(start, cap=cap, rounds=2)
-    cost, half = cap**-2.0, (2 * cap) ** -2.0
+    cost, more = cap**-2.0, 3 * cap // 2
     return {
         "fusion alone": (Shrinkage(cost), once),
         "V0.5": (Shrinkage(cost), paper),
-        "V0.5, twice the cap": (Shrinkage(half), Limits(start, cap=2 * cap, rounds=2)),
+        "V0.5, half more": (Shrinkage(more**-2.0), Limits(start, cap=more, rounds=2)),
         "mixture alone": (RobustMixture(cost=cost), once),
         "mixture": (RobustMixture(cost=cost), Limits(start, cap=cap)),
     }
