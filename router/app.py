@@ -28,6 +28,7 @@ from router.api import (
     schedule,
     value,
 )
+from router.api.direct import Straight
 from router.api.failures import RequestIds, answer_errors
 from router.api.openapi import document
 from router.api.request import Services
@@ -109,6 +110,13 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
 
     app = FastAPI(title="V0 Router", version=version("v0-router"), lifespan=lifespan)
     answer_errors(app)
+    # in this order they are compared with a request's path
+    rooms = (chat, messages, responses, completions, embeddings, models, feedback, explain, health, metrics)
+    routers = [room.api for room in (*rooms, decisions, keys, value, schedule)]
+    for router in routers:
+        app.include_router(router)
+    # innermost first
+    app.add_middleware(Straight, routes=[route for router in routers for route in router.routes])
     if settings.server.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -120,10 +128,6 @@ def create_app(settings: Settings, *, scorer: Scorer | None = None, fleet: Fleet
         )
     app.add_middleware(RequestIds)
     app.add_middleware(Seen, observers=observers)
-    # in this order they are compared with a request's path
-    rooms = (chat, messages, responses, completions, embeddings, models, feedback, explain, health, metrics)
-    for room in (*rooms, decisions, keys, value, schedule):
-        app.include_router(room.api)
     document(app)
     return app
 

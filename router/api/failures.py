@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +20,8 @@ from router.store.errors import StoreUnavailable
 from router.wire.errors import error_body
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -32,11 +34,16 @@ CLIENT_LEFT = 499
 
 def answer_errors(app: FastAPI) -> None:
     """Teach the app our error family, and put its own errors into the envelope."""
-    app.add_exception_handler(GatewayError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(StoreUnavailable, _store_away)
-    app.add_exception_handler(ClientDisconnect, _client_left)
+    for family, handler in HANDLERS.items():
+        app.add_exception_handler(family, handler)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """The reply to a request that failed so. Raises the error where it is none of those that are expected."""
+    for family, handler in HANDLERS.items():
+        if isinstance(error, family):
+            return await handler(request, error)
+    raise error
 
 
 def as_response(error: GatewayError, scope: Scope) -> Response:
@@ -121,3 +128,12 @@ async def _store_away(request: Request, _error: Exception) -> Response:
 
 async def _client_left(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_LEFT)
+
+
+HANDLERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = {
+    GatewayError: _ours,
+    RequestValidationError: _invalid,
+    HTTPException: _http,
+    StoreUnavailable: _store_away,
+    ClientDisconnect: _client_left,
+}

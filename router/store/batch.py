@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, or_, select, update
@@ -60,10 +59,10 @@ def _insert_decisions(connection: Connection, decided: Sequence[DecisionRow]) ->
 
 
 def _decision(row: DecisionRow, prompt_id: int) -> dict[str, Any]:
-    fields = asdict(row)
+    fields = _finite(vars(row), DECISION_NUMBERS) | {"prompt_id": prompt_id}
     del fields["prompt"]
-    fields["candidates"] = [_finite(candidate, CANDIDATE_NUMBERS) for candidate in fields["candidates"]]
-    return {**_finite(fields, DECISION_NUMBERS), "prompt_id": prompt_id}
+    fields["candidates"] = [_finite(vars(candidate), CANDIDATE_NUMBERS) for candidate in row.candidates]
+    return fields
 
 
 def _finite(fields: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def _prompt_ids(connection: Connection, wanted: Iterable[PromptRow]) -> dict[tup
     """Ids by (digest, version), after inserting the new ones and completing those that lacked something."""
     merged: dict[tuple[str, str], dict[str, Any]] = {}
     for prompt in wanted:
-        fields = asdict(prompt) | {"version": clean(prompt.version)}
+        fields = vars(prompt) | {"version": clean(prompt.version)}
         found = merged.setdefault((prompt.digest, fields["version"]), fields)
         found.update({name: fields[name] for name in ("embedding", "text") if found[name] is None})
     existing = connection.execute(
@@ -104,11 +103,10 @@ def _prompt_ids(connection: Connection, wanted: Iterable[PromptRow]) -> dict[tup
             connection.execute(update(prompts).where(prompts.c.id == row.id).values(missing))
     new = [key for key in merged if key not in ids]
     if new:
-        inserted = connection.scalars(
-            insert(prompts).returning(prompts.c.id, sort_by_parameter_order=True),
-            [merged[key] for key in new],
-        )
-        ids.update(zip(new, inserted.all(), strict=True))
+        connection.execute(insert(prompts), [merged[key] for key in new])
+        named = (prompts.c.id, prompts.c.digest, prompts.c.version)  # returning ids would insert one by one
+        made = connection.execute(select(*named).where(prompts.c.digest.in_({digest for digest, _ in new})))
+        ids.update({(digest, version): number for number, digest, version in made})
     return ids
 
 

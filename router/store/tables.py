@@ -49,6 +49,8 @@ class AnyText(TypeDecorator[str]):
 
 def clean(value: str) -> str:
     """The text without what databases refuse; how `AnyText` stores it, and so how to look it up."""
+    if value.isascii() and "\0" not in value:
+        return value
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
