@@ -159,6 +159,21 @@ def precision(
 
 
 @app.command()
+def conversations(
+    data: Annotated[
+        list[Path], typer.Option(exists=True, file_okay=False, help="A folder of outcomes; repeatable.")
+    ],
+    prompts: Annotated[int, typer.Option(min=96, help="Of each source, drawn at random.")] = 352,
+    rows: Annotated[int, typer.Option(min=8, help="Prompts in context; a third of a source that has too few.")] = 256,
+    draws: Annotated[int, typer.Option(min=1, help="Of the context.")] = 3,
+) -> None:
+    """Which text of a conversation V0 should read: AUC by choice, on real outcomes asked as chats."""
+    from benchmarks.conversations import run
+
+    run(data, prompts, rows, draws)
+
+
+@app.command()
 def crash(
     kills: int = typer.Option(5, help="Gateways to kill, one after another."),
     after: float = typer.Option(3.0, help="Seconds of load before the kill."),

@@ -160,7 +160,7 @@ def _bad_messages(messages: Any) -> str | None:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             return "every message must be an object with a role"
     if not extract({"messages": messages}).text.strip():
-        return "messages: the last user message has no text"
+        return "messages: there is no text that the gateway would read"
     return None
 
 

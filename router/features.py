@@ -2,13 +2,15 @@
 What a chat request says about itself, before any model is asked: the text V0 reads, and what a model must be
 able to do to serve it (eligibility.py says who is).
 
-V0 was trained on plain task prompts, so it reads the last user message's text and nothing else: no system
-prompt, no history. That is a first choice, to be measured.
+V0 was trained on plain task prompts and reads the last user turn, and a little of the system prompt. Where the turn is
+a few words ("go on"), it reads what tools answered since and the turns before as well. docs/choosing.md has what this
+and other choices are worth.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 TOKENS_PER_IMAGE = 765  # what OpenAI counts for a 1024 × 1024 image in full detail
 JSON_FORMATS = ("json_object", "json_schema")
+TURNS = ("user", "tool", "function")
+SYSTEM = ("system", "developer")
+ENOUGH_BYTES = 32  # of UTF-8, so that they mean about as much in every script
+SYSTEM_CHARACTERS = 128
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,26 @@ def texts(body: Mapping[str, Any], operation: Operation = "chat") -> list[str]:
 
 
 def _scored_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The last user message's text; without a user message, the last message's."""
-    asked = next((m for m in reversed(messages) if m.get("role") == "user"), messages[-1])
-    return "\n".join(_texts(asked))
+    """
+    The last user turn; while that is too little, with the results of tools that came after it, newest first, and then
+    the user's turns and tools' results before it, newest first; and how the system prompt begins. Without a user turn
+    the last message.
+    """
+    at = next((i for i in reversed(range(len(messages))) if messages[i].get("role") == "user"), None)
+    if at is None:
+        return "\n".join(_texts(messages[-1]))
+    read = ""
+    for message in chain((messages[at],), reversed(messages[at + 1 :]), reversed(messages[:at])):
+        if message.get("role") in TURNS:
+            read = _joined(read, "\n".join(_texts(message)))
+            if len(read) >= ENOUGH_BYTES or len(read.encode(errors="replace")) >= ENOUGH_BYTES:
+                break
+    system = next((m for m in messages if m.get("role") in SYSTEM), None)
+    return read if system is None else _joined(read, "\n".join(_texts(system))[:SYSTEM_CHARACTERS])
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}\n\n{second}" if first and second else first or second
 
 
 def _read_texts(given: object) -> tuple[str, int]:

@@ -37,7 +37,7 @@ def test_a_file_may_hold_prompts_or_conversations(tmp_path: Path) -> None:
     asked = from_file(write(tmp_path / "mine.jsonl", SUM, "", talk, {**SUM, "note": "again"}))
     assert [(q.dataset, q.text, q.answer) for q in asked] == [
         ("mine", "What is 3 + 4?", "7"),
-        ("talk", "What is 3 + 5?", "8"),
+        ("talk", "What is 3 + 5?\n\nBe brief.", "8"),  # as the gateway reads it
     ]
     assert asked[1].messages == TALK
     assert asked[1].id == "t1"
@@ -71,7 +71,7 @@ def test_every_bad_line_is_named(tmp_path: Path) -> None:
         6: "has both prompt and messages",
         7: "messages must be a list",
         8: "every message must be an object with a role",
-        9: "the last user message has no text",
+        9: "there is no text that the gateway would read",
         10: "id must be text",
         12: "id 'x' came before, with another prompt",
         13: "cannot be sent as JSON",

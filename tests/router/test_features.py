@@ -17,17 +17,58 @@ def user(content):
     return {"role": "user", "content": content}
 
 
-def test_the_text_is_the_last_user_message_without_system_prompt_or_history():
-    features = extract(
-        chat(
-            {"role": "system", "content": "be brief"},
-            user("first"),
-            {"role": "assistant", "content": "yes"},
-            user("second"),
-            {"role": "assistant", "content": "a prefill"},
-        )
+LONG = "Which of the rivers that flow into the Black Sea is the longest one of all?"
+
+
+def system(content, role="system"):
+    return {"role": role, "content": content}
+
+
+def assistant(content, **fields):
+    return {"role": "assistant", "content": content, **fields}
+
+
+def tool(content):
+    return {"role": "tool", "tool_call_id": "1", "content": content}
+
+
+def test_the_text_is_the_last_user_turn_without_history():
+    features = extract(chat(user("first"), assistant("yes"), user(LONG), assistant("a prefill")))
+    assert features.text == LONG
+
+
+def test_a_turn_of_a_few_words_is_read_with_what_came_before_it_newest_first():
+    history = (
+        user("first " * 20),
+        assistant("yes"),
+        user("second"),
+        assistant(None),
+        tool("7"),
+        assistant("ok"),
     )
-    assert features.text == "second"
+    assert extract(chat(*history, user("go on"))).text == "go on\n\n7\n\nsecond\n\n" + "first " * 20
+    assert extract(chat(*history, user(LONG), assistant("ok"), user("go on"))).text == f"go on\n\n{LONG}"
+    assert extract(chat(*history, user("继续" * 11))).text == "继续" * 11  # 66 bytes
+
+
+def test_tools_results_after_a_short_turn_come_before_the_history():
+    messages = (
+        user(LONG),
+        assistant("done"),
+        user("and the next?"),
+        assistant(None),
+        tool("4"),
+        tool("x" * 70),
+    )
+    assert extract(chat(*messages)).text == "and the next?\n\n" + "x" * 70
+    assert extract(chat(user(LONG), assistant(None), tool("x" * 70))).text == LONG
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_the_beginning_of_the_system_prompt_stands_behind_the_turn(role):
+    assert extract(chat(system("be brief", role), user(LONG))).text == f"{LONG}\n\nbe brief"
+    assert extract(chat(system("b" * 500, role), user(LONG))).text == f"{LONG}\n\n" + "b" * 128
+    assert extract(chat(system("", role), user(LONG))).text == LONG
 
 
 def test_the_text_of_a_message_in_parts_is_its_text_parts():
