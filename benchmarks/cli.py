@@ -164,7 +164,7 @@ def conversations(
         list[Path], typer.Option(exists=True, file_okay=False, help="A folder of outcomes; repeatable.")
     ],
     prompts: Annotated[int, typer.Option(min=96, help="Of each source, drawn at random.")] = 352,
-    rows: Annotated[int, typer.Option(min=8, help="Prompts in context; a third of a source that has too few.")] = 256,
+    rows: Annotated[int, typer.Option(min=8, help="Prompts in context; of few, a third.")] = 256,
     draws: Annotated[int, typer.Option(min=1, help="Of the context.")] = 3,
 ) -> None:
     """Which text of a conversation V0 should read: AUC by choice, on real outcomes asked as chats."""
