@@ -41,7 +41,6 @@ DEFAULTS: dict[str, Any] = {
     "first_byte_ms": 0.0,
     "chunk_ms": 0.0,
 }
-NAMED = "tiny"
 CONTEXTS = 256
 
 
@@ -115,7 +114,7 @@ async def run_all(
 ) -> tuple[list[Bar], dict[str, LoadReport]]:
     """Measure everything; `versus` are the options of `load` for the other gateway. Raises `GatewayFailed`."""
     common = DEFAULTS | {"duration": duration, "rounds": rounds, "concurrency": "1,32"}
-    pinned = common | {"model": NAMED, "pin": processes.can_pin()} | dict(versus)
+    pinned = common | {"model": own.NAMED, "pin": processes.can_pin()} | dict(versus)
     plans = {
         "named": pinned,
         "streamed": pinned | {"stream": True},
@@ -143,11 +142,13 @@ async def _without() -> float | None:
     with tempfile.TemporaryDirectory(prefix="router-bench-") as folder:
         children = Children(Path(folder))
         try:
-            mock, upstream = await start_mock(settings(DEFAULTS | {"model": NAMED, "rounds": 1}), children)
+            mock, upstream = await start_mock(
+                settings(DEFAULTS | {"model": own.NAMED, "rounds": 1}), children
+            )
             config = own.write_settings(Path(folder), upstream, 0, without=True)
-            asked = Ask(body(Plan("", NAMED), 0), None)
+            asked = Ask(body(Plan("", own.NAMED), 0), None)
             command = Command(
-                "router serve", own.words(config), {"upstream": upstream, "model": NAMED, "key": ""}
+                "router serve", own.words(config), {"upstream": upstream, "model": own.NAMED, "key": ""}
             )
             child, _, _ = await gateways.start(children, command, asked, DEFAULTS["start_timeout"])
             await asyncio.sleep(SETTLES_S)

@@ -25,6 +25,7 @@ PRICES = {  # USD per million tokens: input, output
     "large": (1.50, 6.00),
     "huge": (5.00, 20.00),
 }
+NAMED = "tiny"  # what a start is asked for: `auto` waits for V0, which `ready` tells of
 AT_ONCE = 8
 SEED = 0  # no round has it
 FEEDBACK, EXPLAIN, READY = "/v1/feedback", "/v1/router/explain", "/readyz"

@@ -143,6 +143,7 @@ class Starting:
             self._children, command, self._ask(0), self._chosen.start_timeout_s
         )
         try:
+            await own.ready(address, self._chosen.start_timeout_s)
             await own.fill_contexts(
                 address, rows, lambda done: self._on_progress(f"filling contexts, {done} of {every}", 0.0)
             )
@@ -160,7 +161,8 @@ class Starting:
         return Command(f"{target.name} ({OWN})", own.words(config), values, self._cores)
 
     def _ask(self, number: int) -> Ask:
-        plan = Plan("", self._target.model, seed=FIRST_SEED)
+        ours = self._target.command is None and self._target.url is None
+        plan = Plan("", own.NAMED if ours else self._target.model, seed=FIRST_SEED)
         return Ask(body(plan, number), self._target.key)
 
     async def _check_upstream(self, before: int) -> None:
