@@ -138,8 +138,7 @@ def weights_and_source(
 def _trials(data: Path, corpus: Corpus, protocol: str, seed: int, seen: NDArray[np.bool_]) -> list[Trial]:
     source = corpus.source
     if protocol == "strict":
-        held = ~seen if seen.any() else held_prompts(data, source, seed)
-        return strict_trials(source, held, seed)
+        return strict_trials(source, held_prompts(data, source, seed, allowed=~seen), seed)
     return [
         trial
         for step in steps(policies(source))

@@ -94,16 +94,23 @@ def steps(found: Sequence[Policy]) -> list[int]:
     return numbers
 
 
-def held_prompts(folder: Path, source: Source, seed: int, share: float = HELD) -> NDArray[np.bool_]:
+def held_prompts(
+    folder: Path,
+    source: Source,
+    seed: int,
+    share: float = HELD,
+    allowed: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
     """
-    Which prompts (P,) the strict protocol holds out.
+    Which prompts (P,) the strict protocol holds out, of those `allowed` (P,), by default all.
 
     Prompts of the same letters and digits stay together. Where the folder has a splits.parquet (prompt_id, part),
     what it calls test or validity is held out in any case.
     """
     keys = fingerprints(source.texts)
     unique = np.unique(keys)
-    drawn = np.random.default_rng([seed, len(unique)]).permutation(unique)[: round(share * len(unique))]
+    able = unique if allowed is None else np.setdiff1d(unique, keys[~allowed])
+    drawn = np.random.default_rng([seed, len(unique)]).permutation(able)[: round(share * len(unique))]
     held = np.isin(keys, drawn)
     path = folder / "splits.parquet"
     if path.is_file():
@@ -112,7 +119,7 @@ def held_prompts(folder: Path, source: Source, seed: int, share: float = HELD) -
             raise CorpusError(f"{path}: needs the columns prompt_id and part")
         kept_back = set(splits.loc[splits["part"].isin(["test", "validity"]), "prompt_id"].astype(str))
         named = np.isin(source.prompt_ids, list(kept_back))
-        held |= np.isin(keys, keys[named])
+        held |= np.isin(keys, np.intersect1d(keys[named], able))
     return held
 
 

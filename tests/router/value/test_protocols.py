@@ -55,6 +55,17 @@ def test_prompts_of_the_same_letters_are_held_out_together_and_the_folder_s_own_
     assert 0.25 < held.mean() < 0.35
 
 
+@pytest.mark.parametrize(("known", "share"), [(0.02, 0.3), (0.7, 0.3), (0.9, 0.1)])
+def test_what_was_trained_on_is_not_held_out_and_what_is_leaves_a_context(tmp_path, known, share):
+    """Weights that saw a few of a source's prompts by another one still get contexts of the others."""
+    write_splits(tmp_path, ["p7"])
+    seen = np.random.default_rng(0).random(len(SOURCE.texts)) < known
+    seen[7] = True
+    held = held_prompts(tmp_path, SOURCE, seed=0, allowed=~seen)
+    assert not (held & seen).any()
+    assert held.mean() == pytest.approx(share, abs=0.05)
+
+
 def test_in_sequence_a_stale_context_is_the_same_family_s_step_before():
     assert [t.kind for t in sequential_trials(SOURCE, 16, seed=0)] == ["aligned", "aligned"]
     trials = sequential_trials(SOURCE, 64, seed=0, context=40)
