@@ -250,7 +250,9 @@ def rl(
     out: Annotated[Path, typer.Option(help="Folder for the runs; it goes on where it stopped.")],
     methods: Annotated[str | None, typer.Option(help="Names, with commas. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each method.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="Of the runs, the others follow.")] = 0,
     rollouts: Annotated[int | None, typer.Option(min=2_000, help="Of each run. Default: 10,240.")] = None,
+    pool: Annotated[int | None, typer.Option(min=64, help="Prompts to learn from. Default: 768.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(min=1e-6, max=1.0, help="Of AdamW. Default: 0.0005.")
     ] = None,
@@ -263,7 +265,8 @@ def rl(
     """A nano model learns its tasks by GRPO, DAPO's sampling, V0's budgets and V0.5's baselines, at equal rollouts."""
     from benchmarks.rl.command import command
 
-    command(out, methods, seeds, {"rollouts": rollouts, "learning_rate": learning_rate}, weights, figures)
+    changes = {"rollouts": rollouts, "learning_rate": learning_rate, "pool": pool}
+    command(out, methods, range(first_seed, first_seed + seeds), changes, weights, figures)
 
 
 @app.command()

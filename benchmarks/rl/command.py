@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import as_file, files
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.rl.methods import METHODS, V0Values
-from benchmarks.rl.report import write
+from benchmarks.rl.report import REFERENCE, write
 from benchmarks.rl.run import Measured, Policy, Run, Setting, Step, run, tasks
 from router.value.checkpoint import SHIPPED
 from router.value.model import V0
@@ -33,11 +34,8 @@ class RlError(ValueError):
 
 
 def save(done: Run, folder: Path) -> None:
-    """Keep a finished run; a file that exists is whole."""
-    path = file_of(folder, done.method, done.seed)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(asdict(done)), encoding="utf-8")
-    unfinished.replace(path)
+    """Keep a finished run."""
+    _put(file_of(folder, done.method, done.seed), json.dumps(asdict(done)))
 
 
 def load(path: Path) -> Run:
@@ -57,9 +55,17 @@ def begin(folder: Path, setting: Setting, weights: str) -> None:
     """Note what the folder's runs share. Raises `RlError` where those that are there have something else in common."""
     folder.mkdir(parents=True, exist_ok=True)
     path, facts = folder / SETTING, json.loads(json.dumps({**asdict(setting), "v0": weights}))
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != facts:
+    if not path.is_file():
+        _put(path, json.dumps(facts, indent=2) + "\n")
+    elif json.loads(path.read_text(encoding="utf-8")) != facts:
         raise RlError(f"{path}: the runs there have another setting; give another --out")
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _put(path: Path, text: str) -> None:
+    """A file that exists is whole, also to another process that fills the same folder."""
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
 
 
 class Bench:
@@ -120,7 +126,7 @@ def _model(name: str) -> NanoModel:
 def command(
     out: Path,
     methods: str | None,
-    seeds: int,
+    seeds: range,
     changes: Mapping[str, Any],
     weights: Path | None,
     figures: Path | None,
@@ -138,11 +144,13 @@ def command(
     unknown = [name for name in names if name not in METHODS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(METHODS)}", param_hint="--methods")
+    if REFERENCE not in names:
+        raise typer.BadParameter(f"{REFERENCE} is what the others are compared with", param_hint="--methods")
     setting = replace(Setting(), **{name: value for name, value in changes.items() if value is not None})
     try:
         bench = Bench(out, setting, weights, typer.echo)
     except RlError as error:
         raise typer.BadParameter(str(error)) from None
-    bench.run(names, range(seeds))
-    runs = [load(file_of(out, name, seed)) for name in names for seed in range(seeds)]
+    bench.run(names, seeds)
+    runs = [load(file_of(out, name, seed)) for name in names for seed in seeds]
     typer.echo(write(runs, out if figures is None else figures, out))

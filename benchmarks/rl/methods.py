@@ -14,9 +14,10 @@ import numpy as np
 
 from router.schedule import budget
 from router.schedule.fusion import Shrinkage
+from router.schedule.own import Remembering
 from router.schedule.robust import RobustMixture
-from router.schedule.rounds import start
-from router.schedule.support import CAPACITY, SAMPLE
+from router.schedule.rounds import DEFAULT_LIMITS, Limits, start
+from router.schedule.support import CAPACITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Rows = NDArray[np.intp]
+    Counts = NDArray[np.int64]
 
 GROUP = 16  # GRPO's rollouts of a prompt
 SMALL_GROUP = 4
 LEAST_STD = 1e-4
 MOST_DRAWS = 4  # of batches, to fill one with prompts that have a gradient
-BUDGET_HIGH = 64  # rollouts of one prompt: a quarter of a step's, as V0's 128 are of its own
+BUDGET_HIGH = 16  # rollouts of one prompt: four times the average, V0's 128 are eight times its own
+UNIFORM = Limits(start=SMALL_GROUP, rounds=1)
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Values(Protocol):
         """Chances of success (N,)."""
         ...
 
-    def report(self, prompts: Rows, rates: Floats) -> None:
-        """What was observed."""
+    def report(self, prompts: Rows, rates: Floats, counts: Counts) -> None:
+        """What was observed in so many rollouts of each."""
         ...
 
 
@@ -133,14 +136,15 @@ class Budget:
     """`average` rollouts a prompt, allocated by V0's greedy budget on predicted success; GRPO's advantages."""
 
     values: Values
-    average: int = GROUP
+    average: int = SMALL_GROUP
 
     def step(self, gather: Gather, rollouts: int) -> Learned:
         """As `Method`."""
         prompts = gather.fresh(rollouts // self.average)
         priors = self.values.predict(prompts)
-        rewards = gather.roll_out(prompts, budget.greedy(priors, rollouts, high=BUDGET_HIGH))
-        self.values.report(prompts, rates(rewards))
+        counts = budget.greedy(priors, rollouts, high=BUDGET_HIGH)
+        rewards = gather.roll_out(prompts, counts)
+        self.values.report(prompts, rates(rewards), counts)
         return _by_group(prompts, rewards, priors)
 
 
@@ -154,17 +158,21 @@ class Fused:
 
     values: Values
     rule: Rule
-    taken: float = field(default=2.0 * SMALL_GROUP, init=False)  # rollouts a prompt, lately
+    limits: Limits = DEFAULT_LIMITS
+    taken: float = field(init=False)  # rollouts a prompt, lately
+
+    def __post_init__(self) -> None:
+        self.taken = self.limits.start * (1.0 if self.limits == UNIFORM else 2.0)
 
     def step(self, gather: Gather, rollouts: int) -> Learned:
         """As `Method`."""
         prompts = gather.fresh(round(rollouts / self.taken))
         priors = self.values.predict(prompts)
-        rounds = start(priors, self.rule)
+        rounds = start(priors, self.rule, self.limits)
         while not rounds.done:
             rounds = rounds.report(gather.roll_out(prompts, rounds.allocation))
         self.taken = 0.8 * self.taken + 0.2 * float(rounds.counts.mean())
-        self.values.report(prompts, rates(rounds.rewards))
+        self.values.report(prompts, rounds.rates, rounds.counts)
         return Learned(prompts, rounds.baselines, rounds.rewards, rounds.advantages(), priors)
 
 
@@ -188,13 +196,13 @@ class PreviousEpoch:
         """As `Values`."""
         return budget.filled(self._rates)[prompts]
 
-    def report(self, prompts: Rows, rates: Floats) -> None:
-        """As `Values`."""
+    def report(self, prompts: Rows, rates: Floats, counts: Counts) -> None:  # noqa: ARG002
+        """As `Values`; every outcome counts alike."""
         self._rates[prompts] = rates
 
 
 class V0Values:
-    """V0, reading the policy's newest outcomes: a buffer of 512 of which 256 are read."""
+    """V0, reading the policy's newest 512 outcomes."""
 
     def __init__(self, value_model: V0, embeddings: NDArray[np.float32]) -> None:
         """`embeddings` (pool, dim) are V0's own of the pool's prompts."""
@@ -203,14 +211,13 @@ class V0Values:
 
     def predict(self, prompts: Rows) -> Floats:
         """As `Values`."""
-        newest = list(self._buffer)[-SAMPLE:]
-        rows = np.array([row for row, _ in newest], dtype=np.intp)
-        labels = np.array([rate for _, rate in newest], dtype=np.float32)
+        rows = np.array([row for row, _ in self._buffer], dtype=np.intp)
+        labels = np.array([rate for _, rate in self._buffer], dtype=np.float32)
         context = self._value_model.fit_context(self._embeddings[rows], labels)
         return self._value_model.value(self._embeddings[prompts], [context])[:, 0].astype(np.float64)
 
-    def report(self, prompts: Rows, rates: Floats) -> None:
-        """As `Values`."""
+    def report(self, prompts: Rows, rates: Floats, counts: Counts) -> None:  # noqa: ARG002
+        """As `Values`; every outcome counts alike."""
         self._buffer.extend(zip(prompts.tolist(), rates.tolist(), strict=True))
 
 
@@ -218,9 +225,12 @@ METHODS: Mapping[str, Callable[[Callable[[], Values], int], Method]] = {
     "grpo-16": lambda _v0, _pool: Grpo(GROUP),
     "grpo-4": lambda _v0, _pool: Grpo(SMALL_GROUP),
     "dapo-16": lambda _v0, _pool: DynamicSampling(),
-    "v0.5": lambda v0, _pool: Fused(v0(), Shrinkage()),
-    "mixture": lambda v0, _pool: Fused(v0(), RobustMixture()),
+    "v0.5-4": lambda v0, _pool: Fused(v0(), Shrinkage(), UNIFORM),
+    "v0.5-4-own": lambda v0, _pool: Fused(Remembering(v0()), Shrinkage(), UNIFORM),
+    "v0.5-own": lambda v0, _pool: Fused(Remembering(v0()), Shrinkage()),
+    "mixture-own": lambda v0, _pool: Fused(Remembering(v0()), RobustMixture()),
     "budget-v0": lambda v0, _pool: Budget(v0()),
+    "budget-own": lambda v0, _pool: Budget(Remembering(v0())),
     "budget-previous": lambda _v0, pool: Budget(PreviousEpoch(pool)),
 }
 """Methods by name, made from V0's values, made where a method wants them, and the number of prompts in the pool."""

@@ -29,9 +29,12 @@ COLOURS = {
     "grpo-16": "#555555",
     "grpo-4": "#56B4E9",
     "dapo-16": "#E69F00",
-    "v0.5": "#D55E00",
-    "mixture": "#CC79A7",
-    "budget-v0": "#009E73",
+    "v0.5-4": "#F0B7A0",
+    "v0.5-4-own": "#D55E00",
+    "v0.5-own": "#8B1A1A",
+    "mixture-own": "#CC79A7",
+    "budget-v0": "#8FD4B5",
+    "budget-own": "#009E73",
     "budget-previous": "#0072B2",
 }
 

@@ -10,7 +10,9 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from benchmarks.cli import app
 from benchmarks.rl import command as rl_command
 from benchmarks.rl import methods, policy
 from benchmarks.rl.command import Bench, RlError, file_of, load
@@ -111,8 +113,10 @@ class Right:
     def predict(self, prompts):
         return prompts / 100
 
-    def report(self, prompts, rates):
-        self.told |= dict(zip(prompts.tolist(), rates.tolist(), strict=True))
+    def report(self, prompts, rates, counts):
+        self.told |= dict(
+            zip(prompts.tolist(), zip(rates.tolist(), counts.tolist(), strict=True), strict=True)
+        )
 
 
 def test_grpo_gives_every_prompt_a_group():
@@ -136,9 +140,9 @@ def test_a_budget_is_v0s_on_the_predictions_and_outcomes_are_reported():
     pool, values = Pool(), Right()
     learned = Budget(values).step(pool, 256)
     [asked] = pool.asked
-    assert list(asked.values()) == greedy(np.arange(16) / 100, 256, high=methods.BUDGET_HIGH).tolist()
+    assert list(asked.values()) == greedy(np.arange(64) / 100, 256, high=methods.BUDGET_HIGH).tolist()
     assert values.told == {
-        int(p): (1 + r.mean()) / 2 for p, r in zip(learned.prompts, learned.rewards, strict=True)
+        int(p): ((1 + r.mean()) / 2, len(r)) for p, r in zip(learned.prompts, learned.rewards, strict=True)
     }
 
 
@@ -162,14 +166,25 @@ def test_fused_rounds_are_the_librarys_and_the_number_of_prompts_follows_their_c
     assert method.taken == pytest.approx(0.8 * 8 + 0.2 * np.mean(given))
 
 
+def test_uniform_fused_rounds_make_four_rollouts_each_and_no_more():
+    pool, values = Pool(), Right()
+    method = Fused(values, fusion.Shrinkage(), methods.UNIFORM)
+    for _ in range(2):
+        learned = method.step(pool, 256)
+        assert len(learned.prompts) == 64
+    assert [set(asked.values()) for asked in pool.asked] == [{4}, {4}]
+    means, priors = np.array([r.mean() for r in learned.rewards]), 2 * (learned.prompts / 100) - 1
+    assert learned.baselines == pytest.approx(fusion.Shrinkage().baseline(means, priors, 4))
+
+
 def test_the_previous_epoch_knows_what_it_saw():
     values = PreviousEpoch(4)
     assert values.predict(np.arange(4)).tolist() == [0.5] * 4
-    values.report(np.array([1, 2]), np.array([0.2, 0.6]))
+    values.report(np.array([1, 2]), np.array([0.2, 0.6]), np.array([4, 4]))
     assert values.predict(np.array([0, 1, 2])) == pytest.approx([0.4, 0.2, 0.6])
 
 
-def test_v0_reads_the_newest_outcomes():
+def test_v0_reads_the_newest_512_outcomes():
     class Told:
         def fit_context(self, rows, labels):
             self.rows, self.labels = rows[:, 0].tolist(), labels.tolist()
@@ -182,9 +197,9 @@ def test_v0_reads_the_newest_outcomes():
     values = V0Values(told, np.arange(600, dtype=np.float32)[:, None])
     assert values.predict(np.arange(3)).tolist() == [0.25] * 3
     assert told.rows == []
-    values.report(np.arange(600), np.linspace(0, 1, 600))
+    values.report(np.arange(600), np.linspace(0, 1, 600), np.full(600, 4))
     values.predict(np.arange(3))
-    assert told.rows == list(range(344, 600))
+    assert told.rows == list(range(88, 600))
 
 
 def test_a_stream_of_prompts_goes_through_the_pool_and_repeats_none_in_a_step(model):
@@ -221,6 +236,13 @@ def test_runs_go_on_where_they_stopped_and_are_the_same_again(tmp_path, monkeypa
         Bench(tmp_path / "b", replace(SMALL, model="nano-nobody"), None, said.append)
     assert set(METHODS) > set(names)
     assert rl_command.SETTING in {path.name for path in (tmp_path / "a").iterdir()}
+
+
+def test_what_others_are_compared_with_cannot_be_left_out(tmp_path):
+    found = CliRunner().invoke(app, ["rl", "--out", str(tmp_path / "runs"), "--methods", "grpo-4"])
+    assert found.exit_code == 2
+    assert "grpo-16 is what the others" in found.output
+    assert not (tmp_path / "runs").exists()
 
 
 def curve(method, seed, slope, noise=0.0):
