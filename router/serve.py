@@ -46,7 +46,7 @@ def one_heap() -> None:
     Keep glibc's malloc to one heap, before threads ask it for their own; MALLOC_ARENA_MAX goes before this.
 
     What is freed in a thread's heap serves no other thread, and contexts are fitted in one thread, read in a second and
-    let go in a third: resident memory grew by a tenth in 80,000 requests, all of it free (`router-bench soak`).
+    let go in a third: after 40,000 requests, 655 MiB were resident instead of 698 (`router-bench soak`).
     """
     if "MALLOC_ARENA_MAX" not in os.environ:
         with contextlib.suppress(AttributeError, OSError, TypeError):  # another system's malloc
