@@ -81,13 +81,21 @@ def at_step(runs: Runs, names: Iterable[str]) -> Runs:
 def where_known(runs: Runs, known: Mapping[str, NDArray[np.bool_]]) -> Runs:
     """The runs restricted to queries that `known` (M,) names, all policies as one: few are left of each."""
 
+    span = 1 + max(
+        int(one.queries.max()) for run in runs for one in run
+    )  # one policy's prompt is not another's
+
     def together(run: Sequence[Valued]) -> list[Valued]:
+        apart = [replace(one, queries=one.queries + number * span) for number, one in enumerate(run)]
         masks = [known[one.policy] for one in run]
-        values, outcomes, hard = (
-            np.concatenate([getattr(one, part)[mask] for one, mask in zip(run, masks, strict=True)])
-            for part in ("values", "outcomes", "difficulty")
+        values, outcomes, hard, queries = (
+            np.concatenate([getattr(one, part)[mask] for one, mask in zip(apart, masks, strict=True)])
+            for part in ("values", "outcomes", "difficulty", "queries")
         )
-        return [replace(run[0], policy="all", values=values, outcomes=outcomes, difficulty=hard)]
+        joined = replace(
+            run[0], policy="all", values=values, outcomes=outcomes, difficulty=hard, queries=queries
+        )
+        return [joined]
 
     return [together(run) for run in runs]
 

@@ -287,7 +287,7 @@ def fit_prior(network: ValueNetwork, pooled: NDArray[np.float32], config: Ablati
 
 def _optimiser(network: ValueNetwork, config: AblationConfig) -> torch.optim.Optimizer:
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    scalars = {name for name, _ in named if name.startswith("head.") and ".difficulty." not in name}
+    scalars = {name for name, _ in named if name.startswith("head.") and ".reader." not in name}
     return torch.optim.AdamW(
         [
             {

@@ -15,6 +15,7 @@ from router.value.backbone import Backbone
 from router.value.episodes import EpisodeConfig
 from router.value.evaluate import KEPT_CONTEXT, RIVALS, evaluate
 from router.value.protocol_tables import shortcut_table
+from router.value.readers import ReaderConfig
 from router.value.train import TrainConfig, load_corpus
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def training_config(checkpoint: Checkpoint) -> TrainConfig:
     }
     saved["sources"], saved["left_out"] = tuple(saved["sources"]), tuple(saved["left_out"])
     saved["episodes"] = EpisodeConfig(**saved["episodes"])
+    saved["reader"] = ReaderConfig(**saved["reader"])
     saved["adapter"] = AdapterConfig(**saved["adapter"])
     return TrainConfig(**saved)
 

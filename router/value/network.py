@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from router.value.backbone import TokenStates
 
 
+LAYERS_HEAD = {"axes": 48, "places": 64, "hidden": 512, "dropout": 0.3}
+
+
 def head_config(adapter: AdapterConfig, **overrides: Any) -> IclConfig:
     """The head that reads this adapter's embeddings."""
     if adapter.connector == "layers":
-        return IclConfig(groups=(adapter.axes,) * adapter.layers + (structure.WIDTH,), **overrides)
+        by_layer = (adapter.axes,) * adapter.layers
+        return IclConfig((*by_layer, structure.WIDTH), **(LAYERS_HEAD | overrides))
     groups = [adapter.output_width, adapter.input_width, structure.WIDTH]
     if adapter.alone:
         groups = groups[:1]

@@ -1,7 +1,8 @@
-"""Training V0's adapter and head on outcome data, the backbone frozen (`router train`).
+"""Training V0's reader, adapter and head on outcome data, the backbone frozen (`router train`).
 
-Every step is one episode (see `episodes`), drawn from its seed and number alone, and the optimiser's state is
-saved beside the weights: a run that stops goes on where it was.
+Where the reader has axes it is taught first (see `readers`). Then every step is one episode (see `episodes`), drawn
+from its seed and number alone, and the optimiser's state is saved beside the weights: a run that stops goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from router.value.backbone import MINILM, Backbone, TokenStates
 from router.value.connectors import LayerMeans
 from router.value.corpus import fingerprints, read_source, sample_prompts, token_states
 from router.value.episodes import Corpus, Episode, EpisodeConfig, EpisodeSampler, Split, split
+from router.value.heads.reader import Reader
 from router.value.losses import ALPHA, LossName, fleet_ranking_loss, loss_named
 from router.value.network import ValueNetwork, head_config
 from router.value.pooled import layer_states, normalised
+from router.value.readers import SETTLED_ON, Lessons, ReaderConfig, teach, unread
 from router.value.tune import TuneConfig, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 
 REPORT_EVERY, SAVE_EVERY = 100, 500  # steps
+FOREIGN = 0.75  # share of steps whose reader was taught by other sources than theirs
 
 
 class RecipeError(ValueError):
@@ -71,6 +75,7 @@ class TrainConfig:
     max_tokens: int = 192
     backbone: str = MINILM
     tune: TuneConfig = field(default_factory=lambda: TuneConfig(steps=0))
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     head: dict[str, int | float | tuple[float, ...]] = field(default_factory=dict)  # overrides of IclConfig
@@ -104,20 +109,20 @@ def train(config: TrainConfig, root: Path, cache: Path, out: Path, device: str =
         backbone = Backbone.load(config.backbone, device)
         backbone.put_layers(layers)
     corpora = [load_corpus(root / name, config, backbone, cache) for name in config.sources]
-    sampler = EpisodeSampler(corpora, config.episodes, config.seed)
     torch.manual_seed(config.seed)
     network = ValueNetwork(config.adapter, head_config(config.adapter, **config.head)).to(device)
     if isinstance(network.adapter, LayerMeans):
         network.adapter.fit(some_layers(corpora).to(device))
     start_head(network, Path(config.head_from) if config.head_from else None, config.freeze_head)
-    run = _Run(network, config, out, corpora)
+    lessons = read_outcomes(network, corpora, config, out, device)
+    run = _Run(network, config, out)
     run.resume()
     with Progress() as progress, (out / "log.jsonl").open("a") as log:
         bar = progress.add_task("train V0", total=config.steps, completed=run.step)
         started, losses = time.monotonic(), []
         try:
-            for episode in _prefetch(sampler, run.step, config.steps):
-                losses.append(run.advance(episode, device))
+            for task in _prefetch(_Tasks(corpora, lessons, config), run.step, config.steps):
+                losses.append(run.advance(*task, device))
                 progress.advance(bar)
                 if run.step % REPORT_EVERY == 0:
                     loss = float(np.mean(losses[-REPORT_EVERY:]))
@@ -200,6 +205,31 @@ def forward(network: ValueNetwork, episode: Episode, max_tokens: int, device: st
     return network.head.value(embeddings[n:], context)
 
 
+def read_outcomes(
+    network: ValueNetwork, corpora: list[tuple[Corpus, Split]], config: TrainConfig, out: Path, device: str
+) -> Lessons | None:
+    """Teach the readers of a network whose reader has axes, and lay out its head's places by what the last one says."""
+    head = network.head
+    if not head.config.axes:
+        return None
+    embeddings = [
+        embed_rows(network, corpus, np.arange(len(corpus.source.texts)), config.max_tokens, device).cpu()
+        for corpus, _ in corpora
+    ]
+
+    def new() -> Reader:
+        c = head.config
+        return Reader(c.input_width, c.axes, c.hidden, c.dropout).to(device)
+
+    lessons = teach(new, corpora, embeddings, config.reader, config.seed, out)
+    head.reader = lessons.whole
+    some = [
+        rows[part.train_prompts[:SETTLED_ON]] for rows, (_, part) in zip(embeddings, corpora, strict=True)
+    ]
+    head.lay_out(torch.cat(some).to(device))
+    return lessons
+
+
 def some_layers(corpora: list[tuple[Corpus, Split]], most: int = 1500) -> torch.Tensor:
     """The layers' mean states (P, L, H) of training prompts, `most` of each source."""
     drawn = [
@@ -208,25 +238,36 @@ def some_layers(corpora: list[tuple[Corpus, Split]], most: int = 1500) -> torch.
     return torch.from_numpy(np.concatenate(drawn)).float()
 
 
-class _Run:
-    """
-    The state of a training run: network, optimiser, averaged weights and step.
-
-    Where there are sources enough, they are dealt among the guesses of difficulty. A step then either teaches a guess
-    that is not kept from its source; or shows one that is, and moves all but the guesses.
-    """
+class _Tasks:
+    """Episodes, each with the reader that it is seen through: one taught by other sources, or by other prompts."""
 
     def __init__(
-        self, network: ValueNetwork, config: TrainConfig, out: Path, corpora: list[tuple[Corpus, Split]]
+        self, corpora: list[tuple[Corpus, Split]], lessons: Lessons | None, config: TrainConfig
     ) -> None:
+        self._lessons, self._seed = lessons, config.seed
+        self._any = EpisodeSampler(corpora, config.episodes, config.seed)
+        own = unread(corpora, config.reader, config.seed) if lessons else corpora
+        self._unread = EpisodeSampler(own, config.episodes, config.seed)
+
+    def draw(self, step: int) -> tuple[Episode, Reader | None]:
+        """The task of one step: the same for the same seed, whatever was drawn before."""
+        if self._lessons is None:
+            return self._any.draw(step), None
+        readers, kept_from = self._lessons.folds, self._lessons.kept_from
+        rng = np.random.default_rng([self._seed, step, 2])
+        foreign = bool(kept_from) and bool(rng.random() < FOREIGN)
+        episode = (self._any if foreign else self._unread).draw(step)
+        fold = kept_from.get(episode.corpus.source.name, 0)
+        if kept_from and not foreign:
+            fold = (fold + int(rng.integers(1, len(readers)))) % len(readers)
+        return episode, readers[fold]
+
+
+class _Run:
+    """The state of a training run: network, optimiser, averaged weights and step."""
+
+    def __init__(self, network: ValueNetwork, config: TrainConfig, out: Path) -> None:
         self.network, self.config, self.step = network, config, 0
-        guesses = network.head.config.guesses
-        order = np.random.default_rng([config.seed, 1]).permutation(len(corpora))
-        self._kept_from = (
-            {corpora[number][0].source.name: place % guesses for place, number in enumerate(order)}
-            if len(corpora) >= guesses > 1
-            else {}
-        )
         self._file = out / "state.safetensors"
         self._loss = loss_named(config.loss, config.alpha)
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
@@ -240,18 +281,19 @@ class _Run:
             lr=config.learning_rate,
             betas=(0.9, 0.98),
         )
-        self._parameters = dict(network.named_parameters())
+        self._parameters = dict(named)
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
 
-    def advance(self, episode: Episode, device: str) -> float:
-        """One optimiser step; returns the loss."""
-        config = self.config
+    def advance(self, episode: Episode, reader: Reader | None, device: str) -> float:
+        """One optimiser step on an episode as this reader sees it, or the network's own; returns the loss."""
+        config, head = self.config, self.network.head
         torch.manual_seed(config.seed * 1_000_003 + self.step)
         self.network.train()
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * group["faster"] * _schedule(self.step, config)
-        moved = self._lesson(episode)
+        own, head.reader = head.reader, reader or head.reader
         logits = forward(self.network, episode, config.max_tokens, device)
+        head.reader = own
         labels = torch.from_numpy(episode.labels[:, episode.context :]).to(device)
         mask = torch.from_numpy(episode.mask[:, episode.context :]).to(device)
         loss = self._loss(logits, labels, mask)
@@ -259,28 +301,14 @@ class _Run:
             loss = loss + config.across * fleet_ranking_loss(logits, labels, mask)
         self._optimiser.zero_grad()
         loss.backward()
-        for name, parameter in self._parameters.items():
-            if not moved(name):
-                parameter.grad = None
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         self._optimiser.step()
         self.step += 1
         decay = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
+            for name, parameter in self._parameters.items():
                 self._average[name].lerp_(parameter, 1 - decay)
         return loss.item()
-
-    def _lesson(self, episode: Episode) -> Callable[[str], bool]:
-        """Choose the guess of difficulty that counts in this step; returns which parameters the step moves."""
-        difficulty, name = self.network.head.difficulty, episode.corpus.source.name
-        if name not in self._kept_from:
-            return lambda _: True
-        guesses, kept_from = self.network.head.config.guesses, self._kept_from[name]
-        rng = np.random.default_rng([self.config.seed, self.step, 2])
-        difficulty.taught = bool(rng.random() < 0.5)
-        difficulty.counts = (kept_from + int(rng.integers(1, guesses)) * difficulty.taught) % guesses
-        return lambda name: (".difficulty." in name) == difficulty.taught or name.startswith("adapter.")
 
     def averaged(self) -> ValueNetwork:
         """The network with its averaged weights."""
@@ -305,13 +333,13 @@ def _schedule(step: int, config: TrainConfig) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * done)))
 
 
-def _prefetch(sampler: EpisodeSampler, start: int, stop: int) -> Iterator[Episode]:
+def _prefetch(tasks: _Tasks, start: int, stop: int) -> Iterator[tuple[Episode, Reader | None]]:
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(sampler.draw, start)
+        coming = pool.submit(tasks.draw, start)
         for step in range(start, stop):
-            episode = coming.result()
-            coming = pool.submit(sampler.draw, step + 1)
-            yield episode
+            task = coming.result()
+            coming = pool.submit(tasks.draw, step + 1)
+            yield task
 
 
 def _pooled(states: StoredStates) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -47,6 +47,10 @@ def test_rows_are_of_one_step_or_of_the_queries_that_were_rolled_out_before():
     assert len(one.values) == 5 * len(TRIALS)
     wanted = np.concatenate([each.outcomes[:5] for each in runs[0]])
     assert np.array_equal(one.outcomes, wanted)
+    assert len(np.unique(one.queries)) == len(one.values)
+    assert _row("stale, rolled out before", "both", "mean", where_known(runs, known)).queries == len(
+        one.values
+    )
     row = _row("stale", "step 64", "mean", runs)
     assert row.queries == sum(len(trial.queries) for trial in TRIALS)
     assert row.found["AUC"].mean == 0.5

@@ -2,12 +2,11 @@
 
 What a model scores on a prompt is taken apart: its level, what the prompt is to the whole fleet (the common part), and
 what it is to this model beside that (its own part). Both parts are foretold by plain in-context learners: ridge
-regressions over the embedding, at several penalties, and kernel averages over like prompts, from broad to narrow. They
-are stacked by how well they foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient
-at inference. Training learns little, so that little is lost on a source it never saw: how much each group of columns
-counts, the penalties, how sharp likeness is, how far to trust a short context; and a guess of each prompt's difficulty
-that holds for every model before anything is known of it. There are several such guesses, each taught by a part of the
-sources; how far they are trusted is learnt on the sources that they have not seen.
+regressions over the embedding, at several penalties, and over what a reader makes of it, who was taught by the
+outcomes of other models; and kernel averages over like prompts, from broad to narrow. They are stacked by how well they
+foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient at inference. Beside the
+reader training learns little, so that little is lost on a source it never saw: how much each group of columns counts to
+each ridge, the penalties, how sharp likeness is, how far to trust a short context, and how far the reader.
 
 The common part completes the matrix of prompts and models in context, at rank one: a model with few outcomes borrows
 what the fleet's say of a prompt's difficulty, and where models are compared its noise does not enter, for it is the
@@ -24,11 +23,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from router.value.heads.closed_form import evidence, fit_linear, kernel_averages, moved, soft_clamp
+from router.value.heads.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL_ROWS = 2.0  # of the fleet's mean outcome that a model's level begins with
+FAINT = -3.0  # logarithm of the scale at which a ridge begins to read what is not its own
+AXES_PENALTY = 10.0  # of the ridge that reads the axes, at the start
 SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 
 
@@ -39,10 +41,9 @@ class IclConfig:
     groups: tuple[int, ...]  # columns of the embedding that are weighed together, side by side
     penalties: tuple[float, ...] = (10.0, 100.0)  # of the ridges, at the start
     sharpness: tuple[float, ...] = (3.0, 20.0, 80.0)  # of the kernels, at the start
-    guesses: int = (
-        4  # of difficulty: the sources are dealt into as many parts, and each guess is taught by the others
-    )
-    hidden: int = 64  # of a guess
+    axes: int = 0  # of the reader; without any it reads the difficulty alone, and learns it with the head
+    places: int = 0  # columns in which prompts are like one another, by `lay_out`; 0 for all there are
+    hidden: int = 64  # of the reader
     dropout: float = 0.2
 
     @property
@@ -51,27 +52,37 @@ class IclConfig:
         return sum(self.groups)
 
     @property
+    def width(self) -> int:
+        """Of what the ridges read: the embedding and the reader's axes."""
+        return self.input_width + self.axes
+
+    @property
+    def ridges(self) -> int:
+        """One at each penalty that reads the embedding above all, and one that reads the axes, if there are any."""
+        return len(self.penalties) + (self.axes > 0)
+
+    @property
     def learners(self) -> int:
         """In-context learners of one part."""
-        return len(self.penalties) + len(self.sharpness)
+        return self.ridges + len(self.sharpness)
 
 
 @dataclass(frozen=True)
 class Rows:
     """N prompts as the head sees them."""
 
-    features: torch.Tensor  # (N, D)
-    places: torch.Tensor  # (N, D), unit vectors
-    difficulty: torch.Tensor  # (N,), learned
+    features: torch.Tensor  # (N, W): embedding and axes
+    places: torch.Tensor  # (N, A), unit vectors
+    difficulty: torch.Tensor  # (N,), read
 
 
 @dataclass(frozen=True)
 class Part:
     """A fitted part of B contexts: what foretells it on a new prompt."""
 
-    linear: torch.Tensor  # (B, D+1): the stacked ridges and their offset
+    linear: torch.Tensor  # (B, W+1): the stacked ridges and their offset
     blend: torch.Tensor  # (B, K): weights of the kernel averages
-    places: torch.Tensor  # (N, D), or (B, N, D)
+    places: torch.Tensor  # (N, A), or (B, N, A)
     targets: torch.Tensor  # (B, N), times the row's weight
     weights: torch.Tensor  # (B, N), 0 where there is no row
 
@@ -81,7 +92,7 @@ class Common:
     """What a fleet's outcomes say of prompts, whoever answers. One is shared by all contexts read with it."""
 
     part: Part  # B = 1
-    slope: torch.Tensor  # (), of the learned difficulty
+    slope: torch.Tensor  # (), of the difficulty
     level: torch.Tensor  # (), the fleet's mean outcome
     shift: torch.Tensor  # (G+1,): where the stacking of own parts begins, against the learned start
     known: torch.Tensor  # (N,): the common part at its own rows, their outcomes known
@@ -112,46 +123,29 @@ class _Begun:
     weights: torch.Tensor  # (B, N)
     level: torch.Tensor  # (B,)
     left_out: torch.Tensor  # (B, N, G+1)
-    ridges: torch.Tensor  # (B, Gr, D+1)
-
-
-class Difficulty(nn.Module):
-    """
-    What a prompt's looks alone say of its difficulty (N,), learnt from the models of other sources.
-
-    `counts` is the guess that counts in a step of training: one that is `taught` by the episode, or one that never saw
-    its source, to learn how far a guess is to be trusted. Otherwise it is their mean.
-    """
-
-    def __init__(self, config: IclConfig) -> None:
-        super().__init__()
-        self.widen = nn.Linear(config.input_width, config.guesses * config.hidden)
-        self.dropout = nn.Dropout(config.dropout)
-        self.narrow = nn.Parameter(torch.zeros(config.guesses, config.hidden))
-        self.counts: int | None = None
-        self.taught = False
-
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Embeddings (N, D) to (N,)."""
-        hidden = self.dropout(F.gelu(self.widen(embeddings))).unflatten(-1, self.narrow.shape)
-        guesses = (hidden * self.narrow).sum(-1)  # (N, K)
-        return guesses.mean(1) if self.counts is None else guesses[:, self.counts]
+    ridges: torch.Tensor  # (B, Gr, W+1)
 
 
 class IclHead(nn.Module):
     """Embeddings (N, D) with labels (B, N) to contexts; contexts and queries (M, D) to logits (B, M)."""
 
+    layout: torch.Tensor
+
     def __init__(self, config: IclConfig) -> None:
         super().__init__()
         self.config = config
-        self.log_scale = nn.Parameter(torch.zeros(len(config.groups)))
-        self.difficulty = Difficulty(config)
-        self.log_penalty = nn.Parameter(
-            torch.tensor(config.penalties).log().repeat(2, 1)
-        )  # (2, Gr): common, own
+        self.reader = Reader(config.input_width, config.axes, config.hidden, config.dropout)
+        columns, penalties = [*config.groups, config.axes], list(config.penalties)
+        scales = torch.zeros(config.ridges, len(columns))
+        if config.axes:
+            scales[:-1, -1] = scales[-1, :-1] = FAINT
+            penalties.append(AXES_PENALTY)
+        self.log_scale = nn.Parameter(scales)
+        self.log_penalty = nn.Parameter(torch.tensor(penalties).log().repeat(2, 1))  # (2, Gr): common, own
         self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
+        self.register_buffer("layout", torch.zeros(config.width, min(config.places, config.width)))
         # how the learners are stacked before a context speaks (G+1,): ridges, kernels, difficulty or common part
-        ridges = [0.8 / len(config.penalties)] * len(config.penalties)
+        ridges = [0.8 / config.ridges] * config.ridges
         kernels = [0.0] * len(config.sharpness)
         self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.3]))
         self.start_own = nn.Parameter(torch.tensor([*ridges, *kernels, -0.2]))
@@ -163,17 +157,18 @@ class IclHead(nn.Module):
 
     def look(self, embeddings: torch.Tensor) -> Rows:
         """Prompts (N, D) as the in-context learners see them."""
-        groups = torch.tensor(self.config.groups, device=embeddings.device)
-        features = embeddings * self.log_scale.exp().repeat_interleave(groups)
-        places = F.normalize(embeddings, dim=-1)
-        return Rows(features, places, self.difficulty(embeddings))
+        axes, difficulty = self.reader(embeddings)
+        features = torch.cat([embeddings, axes], dim=-1)
+        places = features @ self.layout if self.config.places else features
+        return Rows(features, F.normalize(places, dim=-1), difficulty)
 
-    @property
-    def _common_start(self) -> torch.Tensor:
-        """A guess of difficulty that is being taught counts in full: how far it is trusted is not its lesson."""
-        if not self.difficulty.taught:
-            return self.start_common
-        return torch.cat([self.start_common[:-1], torch.ones_like(self.start_common[-1:])])
+    @torch.no_grad()
+    def lay_out(self, embeddings: torch.Tensor) -> None:
+        """Compare prompts from now on along the principal axes of these (P, D): fewer columns, nearly all they tell."""
+        if self.config.places:
+            features = self.look(embeddings).features.double()
+            axes = torch.linalg.eigh(features.T @ features).eigenvectors.flip(1)
+            self.layout.copy_(axes[:, : self.layout.shape[1]])
 
     def read(
         self,
@@ -231,7 +226,7 @@ class IclHead(nn.Module):
         trust = (counts / (counts + rivals)).unsqueeze(0)  # (1, N)
         left_out, ridges = self._learn(rows, mean, trust, 0)
         left_out = torch.cat([left_out, rows.difficulty[None, :, None]], dim=-1)  # (1, N, G+1)
-        start = self._common_start[None]
+        start = self.start_common[None]
         blend = start + moved(*evidence(left_out, mean, trust, start), self.log_doubt[0].exp())
         foretold = (left_out @ blend.unsqueeze(-1)).squeeze(-1)[0]
         known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
@@ -242,14 +237,14 @@ class IclHead(nn.Module):
         """The common part where there is no fleet: the learned difficulty alone."""
         empty = self.base.new_zeros
         none = Part(
-            empty(1, self.config.input_width + 1),
+            empty(1, self.config.width + 1),
             empty(1, len(self.config.sharpness)),
-            empty(0, self.config.input_width),
+            empty(0, self.layout.shape[1] or self.config.width),
             empty(1, 0),
             empty(1, 0),
         )
         return Common(
-            none, self._common_start[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
+            none, self.start_common[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
         )
 
     def recall(self, rows: Rows, common: Common) -> tuple[torch.Tensor, torch.Tensor]:
@@ -317,7 +312,7 @@ class IclHead(nn.Module):
         targets: torch.Tensor,
         weights: torch.Tensor,
     ) -> Part:
-        count = len(self.config.penalties)
+        count = self.config.ridges
         linear = (ridges * blend[:, :count, None]).sum(1)
         return Part(linear, blend[:, count:-1], rows.places, targets, weights)
 
@@ -333,13 +328,20 @@ class IclHead(nn.Module):
     def _learn(
         self, rows: Rows, target: torch.Tensor, weights: torch.Tensor, which: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, D+1)."""
-        fits = [fit_linear(rows.features, target, weights, p) for p in self.log_penalty[which].exp()]
+        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, W+1)."""
+        counts = torch.tensor([*self.config.groups, self.config.axes], device=target.device)
+        scales = F.pad(
+            self.log_scale.exp().repeat_interleave(counts, dim=1), (0, 1), value=1.0
+        )  # the offset's is 1
+        fits = [
+            fit_linear(rows.features * scale[:-1], target, weights, penalty)
+            for scale, penalty in zip(scales, self.log_penalty[which].exp(), strict=True)
+        ]
         nearby = kernel_averages(
             rows.places, rows.places, target * weights, weights, self.log_sharpness.exp(), skip=0
         )
         left_out = torch.cat([torch.stack([fit[1] for fit in fits], dim=-1), nearby], dim=-1)
-        return left_out, torch.stack([fit[0] for fit in fits], dim=1)
+        return left_out, torch.stack([fit[0] for fit in fits], dim=1) * scales
 
 
 def _levels(labels: torch.Tensor, weights: torch.Tensor, fleet: torch.Tensor) -> torch.Tensor:

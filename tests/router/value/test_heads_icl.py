@@ -8,6 +8,7 @@ import torch
 from router.value.heads import closed_form
 from router.value.heads.closed_form import evidence, fit_linear, kernel_averages, moved, soft_clamp
 from router.value.heads.icl import IclConfig, IclHead, split, stack
+from router.value.heads.reader import SPREAD, Reader
 
 WIDTH = 12
 
@@ -100,7 +101,8 @@ def test_a_fleet_read_from_a_table_is_the_one_read_from_shared_prompts(head):
 
 def test_a_newcomer_borrows_the_fleets_idea_of_difficulty(head):
     """Prompts that all fail are foretold to fail a model of which two outcomes elsewhere are known."""
-    torch.nn.init.zeros_(head.difficulty.narrow)
+    torch.nn.init.zeros_(head.reader.narrow.weight)
+    torch.nn.init.zeros_(head.reader.narrow.bias)
     x, _ = rows(60, seed=5)
     hard = x[:, 4] > 0
     fleet = head.read(x, (~hard).float().expand(5, -1).clone(), together=True)
@@ -209,24 +211,45 @@ def test_fewer_rows_than_features_are_solved_by_their_products():
     torch.testing.assert_close(by_rows[1], by_features[1][:, :9], atol=1e-4, rtol=1e-4)
 
 
-def test_one_guess_of_difficulty_counts_in_a_step_of_training_and_their_mean_elsewhere(head):
-    x, _ = rows(7)
-    mean = head.difficulty(x)
-    each = []
-    for number in range(head.config.guesses):
-        head.difficulty.counts = number
-        each.append(head.difficulty(x))
-    assert not torch.allclose(each[0], each[1])
-    torch.testing.assert_close(torch.stack(each).mean(0), mean)
+def test_a_reader_settles_on_axes_of_unit_length_and_a_difficulty_of_known_spread():
+    torch.manual_seed(4)
+    reader, x = Reader(WIDTH, axes=5, hidden=16, dropout=0.3), torch.randn(400, WIDTH) / 8
+    before = reader.eval()(x)
+    reader.train().settle(x)
+    axes, difficulty = reader(x)
+    torch.testing.assert_close(axes.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
+    assert float(axes.square().sum(1).mean()) == pytest.approx(1, abs=1e-3)
+    assert float(difficulty.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(difficulty.std()) == pytest.approx(SPREAD, abs=1e-4)
+    assert torch.corrcoef(torch.stack([before[1], difficulty]))[0, 1] > 0.999  # nothing but centre and scale
+    assert not any(p.requires_grad for p in reader.parameters())
 
 
-def test_a_guess_that_is_taught_counts_in_full(head):
-    x, r = rows(1, seed=4)
-    head.difficulty.counts, head.difficulty.taught = 0, True
-    taught = head.nothing()
-    head.difficulty.taught = False
-    assert (taught.slope, head.nothing().slope) == (1, head.start_common[-1])
-    assert head.read(x, r).common.slope == head.start_common[-1]
+def test_places_laid_out_on_few_axes_keep_what_is_alike():
+    """Prompts that differ in a few directions alone are as like each other along those as in all columns."""
+    torch.manual_seed(2)
+    head = IclHead(IclConfig(groups=(8, 4), axes=3, places=6, hidden=8)).eval()
+    with torch.no_grad():
+        head.reader.narrow.weight.mul_(0.01)
+        head.reader.narrow.bias.zero_()
+    x = torch.randn(200, 4) @ torch.randn(4, WIDTH)
+    head.lay_out(x)
+    rows = head.look(x)
+    assert rows.features.shape == (200, WIDTH + 3)
+    assert rows.places.shape == (200, 6)
+    whole = torch.nn.functional.normalize(rows.features, dim=-1)
+    torch.testing.assert_close(rows.places @ rows.places.T, whole @ whole.T, atol=1e-2, rtol=0)
+
+
+def test_the_axes_have_a_ridge_of_their_own():
+    """Outcomes that follow an axis of the reader, and no column of the embedding, are foretold."""
+    torch.manual_seed(3)
+    head = IclHead(IclConfig(groups=(8, 4), axes=3, hidden=32)).eval()
+    x = torch.randn(300, WIDTH) / 8
+    head.reader.settle(x)
+    r = (head.look(x).features[:, -3] > 0).float().unsqueeze(0)
+    values = head.value(x[200:], head.read(x[:200], r[:, :200]))[0]
+    assert ((values > 0) == (r[0, 200:] > 0)).float().mean() > 0.85
 
 
 def test_stacking_finds_the_guess_that_foretells_and_doubt_keeps_it_where_it_began():
