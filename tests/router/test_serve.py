@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -48,24 +45,3 @@ def test_a_gateway_that_is_open_to_all_on_purpose_is_warned_of(settings, caplog)
     settings = replace(settings, server=replace(settings.server, require_key=False))
     assert where(settings, "0.0.0.0") == "0.0.0.0"
     assert "can spend your money" in caplog.text
-
-
-HEAPS = """
-import ctypes, sys, threading
-from router.serve import one_heap
-one_heap()
-asked = threading.Thread(target=lambda: [ctypes.create_string_buffer(4096) for _ in range(64)])
-asked.start(), asked.join()
-ctypes.CDLL(None).malloc_stats()
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
-@pytest.mark.parametrize(("said", "alone"), [(None, True), ("4", False)])
-def test_threads_share_one_heap_unless_the_environment_says_otherwise(said, alone):
-    """malloc_stats tells of every arena; a thread's own is a second one."""
-    environment = {"PATH": ""} | ({"MALLOC_ARENA_MAX": said} if said else {})
-    told = subprocess.run(
-        [sys.executable, "-c", HEAPS], capture_output=True, text=True, env=environment, check=True
-    )
-    assert ("Arena 1:" not in told.stderr) == alone
