@@ -84,10 +84,13 @@ def test_what_is_missing_in_the_store_or_wrong_is_found(store):
 
 
 def test_memory_that_grows_has_a_slope_and_a_start_has_none():
-    grows = soak.Soak(requests=1000, memory=[(n, 600 + n * 0.001) for n in range(0, 1000, 10)])
-    assert grows.slope() == pytest.approx(100)
-    settles = soak.Soak(requests=1000, memory=[(n, min(600 + n, 900)) for n in range(0, 1000, 10)])
-    assert settles.slope() == pytest.approx(0)
+    def after(mib):
+        return soak.Soak(requests=1000, memory=[(n, mib(n)) for n in range(1000)])
+
+    assert after(lambda n: 600 + n * 0.001).slope() == pytest.approx(100)
+    assert after(lambda n: min(600 + n, 900)).slope() == pytest.approx(0)
+    assert after(lambda n: 600 + n % soak.LOOKS).slope() == pytest.approx(0)  # given back again and again
+    assert after(lambda n: 600 + n % soak.LOOKS + n * 0.001).slope() == pytest.approx(100)
     assert soak.Soak(requests=10, memory=[(5, 1.0)]).slope() is None
 
 
