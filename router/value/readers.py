@@ -105,7 +105,9 @@ def teach(
             given = {i: (embeddings[i], prompts[i]) for i in taught}
             _teach(reader, {i: sources[i] for i in taught}, given, config, seed)
             reader.settle(torch.cat([rows[chosen[:SETTLED_ON]] for rows, chosen in given.values()]))
-            save_file(reader.state_dict(), file)
+            partial = file.with_suffix(".partial")
+            save_file(reader.state_dict(), partial)
+            partial.replace(file)
         readers.append(reader)
     kept_from = {corpora[i][0].source.name: fold for i, fold in fold_of.items()} if folds > 1 else {}
     return Lessons(readers[:-1], readers[-1], kept_from)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 STRETCH = 8.0  # an embedding's columns, of about 1/8, to unit scale
 SPREAD = 0.15  # of the difficulty, which is a share of outcomes
+LEAST = 1e-6  # length and spread of a reader that has seen nothing
 
 
 class Reader(nn.Module):
@@ -38,7 +39,8 @@ class Reader(nn.Module):
         self.eval().requires_grad_(False)
         axes, difficulty = self(embeddings)
         middle = torch.cat([axes.mean(0), difficulty.mean().unsqueeze(0)])
-        length = (axes - middle[:-1]).square().sum(1).mean().sqrt()
-        scale = torch.cat([(1 / length).expand(axes.shape[1]), (SPREAD / difficulty.std()).unsqueeze(0)])
+        length = (axes - middle[:-1]).square().sum(1).mean().sqrt().clamp(min=LEAST)
+        spread = difficulty.std(correction=0).clamp(min=LEAST)
+        scale = torch.cat([(1 / length).expand(axes.shape[1]), (SPREAD / spread).unsqueeze(0)])
         self.narrow.bias.sub_(middle).mul_(scale)
         self.narrow.weight.mul_(scale.unsqueeze(1))
