@@ -21,6 +21,8 @@ from router.value.train import TrainConfig, load_corpus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from router.value.checkpoint import Checkpoint
     from router.value.diagnostics import Valued
     from router.value.evaluate import Score
@@ -70,10 +72,15 @@ def measure(
             target = trained
         else:
             prompts = np.arange(len(corpus.source.texts))
-            models = np.unique(np.linspace(0, len(corpus.source.models) - 1, MOST_MODELS).round().astype(int))
+            models = some_models(len(corpus.source.models))
             target = left_out
         target += evaluate(checkpoint.network, corpus, prompts, [int(m) for m in models], contexts, seeds)
     return Measured(trained, left_out)
+
+
+def some_models(count: int) -> NDArray[np.intp]:
+    """Up to `MOST_MODELS` of so many models, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, MOST_MODELS).round().astype(np.intp))
 
 
 def training_config(checkpoint: Checkpoint) -> TrainConfig:

@@ -16,7 +16,7 @@ import numpy as np
 
 from router.value import checkpoint as checkpoints
 from router.value.backbone import Backbone
-from router.value.card import MOST_MODELS
+from router.value.card import some_models
 from router.value.corpus import CorpusError, fingerprints
 from router.value.evaluate import Score, evaluate
 from router.value.train import RecipeError, load_corpus, train
@@ -99,9 +99,7 @@ def measure(weights: Path, config: TrainConfig, folder: Path, cache: Path, seeds
     corpus, _ = load_corpus(folder, config, Backbone.load(checkpoint.backbone), cache)
     seen = np.isin(fingerprints(corpus.source.texts), checkpoint.trained_on)
     prompts = np.flatnonzero(~seen)
-    models = np.unique(
-        np.linspace(0, len(corpus.source.models) - 1, MOST_MODELS).round().astype(int)
-    ).tolist()
+    models = some_models(len(corpus.source.models)).tolist()
     scores = evaluate(checkpoint.network, corpus, prompts, models, CONTEXTS, range(seeds))
     kept = [replace(score, valued=None) for score in scores]
     return Left(folder.name, len(prompts), int(seen.sum()), checkpoints.digest(weights), kept)
