@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
+from router.value.corpus import CorpusError
 from router.value.heads.reader import Reader
 
 if TYPE_CHECKING:
@@ -83,7 +85,11 @@ def teach(
     seed: int,
     out: Path,
 ) -> Lessons:
-    """Teach all readers, or those that `out` does not hold from an earlier run."""
+    """
+    Teach all readers, or those that `out` does not hold from an earlier run.
+
+    Raises `CorpusError` where what it holds does not fit.
+    """
     from rich.progress import track
 
     order = np.random.default_rng([seed, 1]).permutation(len(corpora))
@@ -99,7 +105,12 @@ def teach(
         torch.manual_seed(seed)
         reader, file = new(), out / f"reader-{'whole' if whole else fold}.safetensors"
         if file.is_file():
-            reader.load_state_dict(load_file(file))
+            try:
+                reader.load_state_dict(load_file(file))
+            except (RuntimeError, SafetensorError) as error:
+                raise CorpusError(
+                    f"{file} is not of this recipe, or damaged: delete it, or take another --out"
+                ) from error
             reader.eval().requires_grad_(False)
         else:
             given = {i: (embeddings[i], prompts[i]) for i in taught}

@@ -10,6 +10,7 @@ import torch
 from router.value import checkpoint, readers
 from router.value import train as module
 from router.value.adapter import AdapterConfig
+from router.value.corpus import CorpusError
 from router.value.episodes import EpisodeConfig, split
 from router.value.train import RecipeError, TrainConfig, load_corpus, read_recipe, train
 
@@ -228,3 +229,7 @@ def test_readers_are_taught_once_and_what_they_read_tells_the_models_apart(tmp_p
     assert apart > 1  # sums and cities, which different models can do, lie on two sides
     again = module.read_outcomes(network, corpora, replace(config, seed=1), tmp_path, "cpu")
     torch.testing.assert_close(again.whole(embeddings)[0], axes)  # taken up from the run's folder
+    file = tmp_path / "reader-whole.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CorpusError, match=f"{file} is not of this recipe, or damaged"):
+        module.read_outcomes(network, corpora, config, tmp_path, "cpu")
