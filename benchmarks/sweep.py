@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import cells, summary
-from benchmarks.baselines.registry import REGISTRY, with_tabpfn
+from benchmarks.baselines.registry import ON_V0, REGISTRY, on_v0, with_tabpfn
 from benchmarks.cache import cache_root
 from benchmarks.cells import Material
 from benchmarks.familiar import NothingUnseenError, familiar
@@ -102,7 +102,7 @@ def prepare(settings: Settings, path: str) -> Dataset:
         splits = [split(outcomes, settings.split, settings.test_size, seed) for seed in settings.seeds]
         others = [name for name in routers if not is_v0(name)]
         why = f"{reason.message}; --weights takes others"
-        unseen = [Exclusion("routers v0-*", why, len(routers) - len(others))]
+        unseen = [Exclusion("routers that read V0's weights", why, len(routers) - len(others))]
         routers = others
     outcomes = replace(outcomes, exclusions=(*outcomes.exclusions, *unseen))
     for divided in splits:
@@ -127,13 +127,19 @@ def _splits_unseen(settings: Settings, outcomes: Outcomes) -> tuple[list[Split],
 
 def router_names(settings: Settings) -> list[str]:
     """The routers that were asked for, after the references, which are always there."""
-    asked = pick(settings.routers, list(factories(settings)), "router")
-    return [*REFERENCES, *(name for name in asked if name not in REFERENCES)]
+    known = list(factories(settings))
+    usual = [name for name in known if ON_V0 not in name]  # the others are asked for by their names
+    asked = {
+        name
+        for pattern in settings.routers
+        for name in pick([pattern], known if ON_V0 in pattern else usual, "router")
+    }
+    return [*REFERENCES, *(name for name in known if name in asked and name not in REFERENCES)]
 
 
 def factories(settings: Settings) -> dict[str, Callable[[], Router]]:
     """Every router by name; V0 with the weights that were asked for."""
-    known = {**REGISTRY, **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
+    known = {**REGISTRY, **on_v0(), **({} if settings.tabpfn is None else with_tabpfn(settings.tabpfn))}
     if settings.weights is None:
         return known
     return {
@@ -142,8 +148,8 @@ def factories(settings: Settings) -> dict[str, Callable[[], Router]]:
 
 
 def is_v0(router: str) -> bool:
-    """Any of V0's variants."""
-    return router.startswith("v0")
+    """Any of V0's variants, or a baseline that reads its embedding."""
+    return router.startswith("v0") or router.endswith(ON_V0)
 
 
 def run(settings: Settings, dataset: Dataset, console: Console) -> None:

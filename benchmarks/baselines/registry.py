@@ -49,11 +49,24 @@ REGISTRY: dict[str, Callable[..., Router]] = {
 }
 
 
+ON_V0 = "@v0"
+LEARNED = tuple(name for name in list(REGISTRY)[4:] if not name.startswith("v0"))
+
+
 def constants(models: Sequence[ModelFacts]) -> dict[str, Callable[[], Router]]:
     """One reference for each model, which always chooses that model: "constant:NAME"."""
     return {
         f"constant:{model.name}": partial(_make, "constant", "Constant", model=model.name) for model in models
     }
+
+
+def on_v0() -> dict[str, Callable[..., Router]]:
+    """The learned baselines once more, on V0's embedding in place of the sentence embedding: "ridge@v0"."""
+
+    def make(name: str, weights: Path | None = None) -> Router:
+        return _make("on_v0", "OnV0", router=REGISTRY[name](), weights=weights)
+
+    return {f"{name}{ON_V0}": partial(make, name) for name in LEARNED}
 
 
 def with_tabpfn(tabpfn: Path) -> dict[str, Callable[..., Router]]:

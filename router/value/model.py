@@ -105,6 +105,13 @@ class V0(FromPairs[IclContext]):
         return self.adapt(self.encode(texts), texts)
 
     @torch.inference_mode()
+    def features(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+        """What the head's ridges read: embeddings (B, dim) and the reader's axes beside them (B, W)."""
+        rows = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self._device)
+        found: NDArray[np.float32] = self._network.head.look(rows).features.cpu().numpy()
+        return found
+
+    @torch.inference_mode()
     def _fit(
         self, embeddings: NDArray[np.floating], labels: NDArray[np.floating], beside: Context | None = None
     ) -> Context:

@@ -211,6 +211,16 @@ def test_mistakes_are_told_before_anything_is_read(world):
     assert caught.value.exit_code == 1
 
 
+def test_baselines_on_v0s_embedding_are_there_where_they_are_asked_for():
+    usual = sweep.router_names(Settings())
+    assert "ridge" in usual
+    assert not [name for name in usual if "@" in name]
+    assert sweep.router_names(Settings(routers=("ridge", "*@v0")))[-1] == "logistic@v0"
+    assert sweep.router_names(Settings(routers=("ridge@v0",)))[4:] == ["ridge@v0"]
+    with pytest.raises(SettingsError, match=r"ridge@v0"):
+        sweep.router_names(Settings(routers=("rigde@v0",)))
+
+
 def test_two_results_are_compared_on_common_prompts(world, tmp_path, capsys):
     other = replace(world, out=tmp_path / "other")
     run(world)
