@@ -71,16 +71,16 @@ class Summary:
 
 
 def variants(start: int) -> dict[str, tuple[Rule, Limits]]:
-    """The rules of the map, by name. Prices are such that none asks for more than its cap."""
-    cap = 4 * start
-    once, paper = Limits(start, cap=cap, rounds=1), Limits(start, cap=cap, rounds=2)
-    cost, more = cap**-2.0, 3 * cap // 2
+    """The rules of the map, by name: from 4, `V0.5` and `mixture` are what `rounds.start` does unless told."""
+    few, cap = 4 * start, 6 * start
+    once, limits = Limits(start, cap=cap, rounds=1), Limits(start, cap=cap)
+    fusion, mixture = Shrinkage(cap**-2.0), RobustMixture(cost=few**-2.0)
     return {
-        "fusion alone": (Shrinkage(cost), once),
-        "V0.5": (Shrinkage(cost), paper),
-        "V0.5, half more": (Shrinkage(more**-2.0), Limits(start, cap=more, rounds=2)),
-        "mixture alone": (RobustMixture(cost=cost), once),
-        "mixture": (RobustMixture(cost=cost), Limits(start, cap=cap)),
+        "fusion alone": (fusion, once),
+        "V0.5": (fusion, limits),
+        "V0.5, fewer": (Shrinkage(few**-2.0), Limits(start, cap=few)),
+        "mixture alone": (mixture, once),
+        "mixture": (mixture, limits),
     }
 
 

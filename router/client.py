@@ -81,7 +81,7 @@ class Rule:
     """How baselines come about: V0.5's `shrinkage`, or the `mixture` that doubts its prior. `cost` as V0.5's c."""
 
     name: Literal["shrinkage", "mixture"] = "shrinkage"
-    cost: float = 1 / 256
+    cost: float | None = None  # the rule's own
     reward_range: tuple[float, float] = (-1.0, 1.0)
 
 
@@ -91,7 +91,7 @@ class Limits:
 
     start: int = 4
     multiple: int = 4
-    cap: int = 16
+    cap: int = 24
     halt_share: float = 0.0
     rounds: int | None = None
 

@@ -18,7 +18,7 @@ from router.api.value import Number, PoliciesOf, Strict, ToPredict, ordered, pre
 from router.errors import BadRequest
 from router.gate import Gate
 from router.schedule.budget import HIGH, LOW, POLICIES, filled, utility
-from router.schedule.fusion import COST, Rewards, Rule, Shrinkage
+from router.schedule.fusion import Rewards, Rule, Shrinkage
 from router.schedule.robust import RobustMixture
 from router.schedule.rounds import Limits, Rounds, start
 
@@ -74,7 +74,9 @@ class RuleOf(Strict):
     """How baselines come about: `shrinkage` is V0.5's."""
 
     name: Literal["shrinkage", "mixture"] = "shrinkage"
-    cost: float = Field(default=COST, ge=LEAST_COST, le=1e6)
+    cost: float | None = Field(
+        default=None, ge=LEAST_COST, le=1e6, description="of a rollout; without one the rule's own"
+    )
     reward_range: list[Number] = Field(default=[-1.0, 1.0], min_length=2, max_length=2)
 
     @field_validator("reward_range")
@@ -85,18 +87,18 @@ class RuleOf(Strict):
     def rule(self) -> Rule:
         """The library's rule."""
         rewards = Rewards(*self.reward_range)
-        rules = {"shrinkage": Shrinkage, "mixture": RobustMixture}
-        return rules[self.name](cost=self.cost, rewards=rewards)
+        rule = {"shrinkage": Shrinkage, "mixture": RobustMixture}[self.name]
+        return rule(rewards=rewards) if self.cost is None else rule(cost=self.cost, rewards=rewards)
 
 
 class LimitsOf(Strict):
     """The library's `Limits`."""
 
-    start: Rollouts = 4
-    multiple: Rollouts = 4
-    cap: Rollouts = 16
-    halt_share: Rate = 0.0
-    rounds: Rollouts | None = None
+    start: Rollouts = Limits.start
+    multiple: Rollouts = Limits.multiple
+    cap: Rollouts = Limits.cap
+    halt_share: Rate = Limits.halt_share
+    rounds: Rollouts | None = Limits.rounds
 
 
 class ToContinue(Strict):

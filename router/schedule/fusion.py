@@ -22,7 +22,7 @@ import numpy as np
 
 Array = Any  # NDArray or torch.Tensor: what both do alike is all that is asked of them
 
-COST = 1 / 256  # of a rollout, in squared half ranges of the reward; N* is then below 16
+COST = 1 / 576  # of a rollout, in squared half ranges of the reward; N* is then at most 24, the cap
 LEAST_DEVIATION = 0.1
 
 

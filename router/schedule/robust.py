@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from router.schedule.fusion import COST, SIGNED, Array, Rewards, arrays
+from router.schedule.fusion import SIGNED, Array, Rewards, arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+COST = 1 / 256  # V0.5's own price would buy half again as many rollouts, and nothing that is asked for
 EDGE = 0.005  # a prediction is never nearer to 0 or 1 than this
 
 

@@ -38,7 +38,7 @@ class Limits:
 
     start: int = 4
     multiple: int = 4
-    cap: int = 16
+    cap: int = 24
     halt_share: float = 0.0
     rounds: int | None = None
 

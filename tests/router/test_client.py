@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -94,6 +95,7 @@ async def test_the_last_epochs_rates_are_budgeted_as_the_library_does(serve):
     ("rule", "library"),
     [
         (Rule(), fusion.Shrinkage()),
+        (Rule("mixture"), robust.RobustMixture()),
         (Rule("mixture", 1 / 128, (0.0, 1.0)), robust.RobustMixture(cost=1 / 128, rewards=fusion.BINARY)),
     ],
 )
@@ -118,6 +120,10 @@ async def test_rounds_over_http_are_the_librarys(serve, rule, library):
     await using(serve, use)
 
 
+def test_rounds_are_dispatched_as_the_library_does_unless_told():
+    assert asdict(Limits()) == asdict(rounds.DEFAULT_LIMITS)
+
+
 async def test_the_async_client_gets_what_the_other_gets(serve):
     async with serve() as (url, _), AsyncClient(url) as gateway:
         told = await gateway.report("run", [Outcome("a", 1.0), Outcome("b", 0.0), Outcome("c", 1.0)])
@@ -131,7 +137,7 @@ async def test_the_async_client_gets_what_the_other_gets(serve):
         rounds = await gateway.start([0.9, 0.5])
         while not rounds.done:
             rounds = await gateway.next(rounds, [[-1.0] * count for count in rounds.allocation])
-        assert [len(each) for each in rounds.advantages] == [16, 16]
+        assert [len(each) for each in rounds.advantages] == [24, 24]
         with pytest.raises(ClientError, match="no outcomes are known"):
             await gateway.predict(PROMPTS, "nobody")
         await gateway.delete("run")

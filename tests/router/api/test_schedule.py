@@ -5,7 +5,9 @@ import threading
 
 import pytest
 
-from router.schedule import budget
+from router.schedule import budget, rounds
+from router.schedule.fusion import Shrinkage
+from router.schedule.robust import RobustMixture
 
 
 async def ask(running, what, **body):
@@ -68,6 +70,24 @@ async def test_a_wrong_round_is_named(start, body, param):
     async with start() as running:
         reply = await ask(running, "rounds", **body)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("rule", "library"),
+    [
+        ({}, Shrinkage()),
+        ({"name": "mixture"}, RobustMixture()),
+        ({"name": "mixture", "cost": 0.01}, RobustMixture(cost=0.01)),
+        ({"cost": 0.01}, Shrinkage(cost=0.01)),
+    ],
+)
+async def test_a_rule_costs_what_the_library_says_unless_told(start, rule, library):
+    priors, rewards = [0.95, 0.5, 0.1], [[-1, -1, -1, 1], [1, 1, 1, 1], [1, 1, 1, -1]]
+    expected = rounds.start(priors, library).report(rewards)
+    async with start() as running:
+        reply = (await ask(running, "rounds", priors=priors, reports=[rewards], rule=rule)).json()
+    assert reply["allocation"] == expected.allocation.tolist()
+    assert reply["baselines"] == pytest.approx(expected.baselines.tolist())
 
 
 async def test_an_epochs_budget_leaves_the_gateway_answering(start, monkeypatch):

@@ -50,6 +50,7 @@ def test_a_case_by_hand():
     assert squared_bias(mean, prior, count) == pytest.approx(1.69 - 0.25)
     assert weight_of_mean(mean, prior, count) == pytest.approx(1.44 / 1.69)
     assert Shrinkage().baseline(mean, prior, count) == pytest.approx(-0.5 * 1.44 / 1.69 + 0.8 * 0.25 / 1.69)
+    assert Shrinkage().wanted(mean, prior, count) == 24  # ⌈24 − 1/1.44⌉
     assert Shrinkage(cost=1 / 256).wanted(mean, prior, count) == 16  # ⌈16 − 1/1.44⌉
     assert Shrinkage(cost=1 / 64).wanted(mean, prior, count) == 8  # ⌈8 − 1/1.44⌉
     assert advantages(1.0, 0.6) == pytest.approx(0.4 / 0.8)
@@ -129,7 +130,7 @@ def test_other_rewards_are_only_another_unit(rule, given_):
 def test_wanted_does_not_depend_on_the_unit(rewards):
     means, priors = np.array([0.0, 0.25, 0.5, 1.0]), np.array([0.85, 0.55, 0.3, 0.1])
     found = Shrinkage(rewards=rewards).wanted(rewards.mean_at(means), rewards.mean_at(priors), 4)
-    assert found.tolist() == [16, 7, 0, 16]  # b̂² of ±1: 2.64, 0.11, 0, 2.99
+    assert found.tolist() == [24, 15, 0, 24]  # b̂² of ±1: 2.64, 0.11, 0, 2.99
 
 
 @pytest.mark.parametrize("rule", [Shrinkage(), RobustMixture(), RobustMixture(rewards=BINARY)])

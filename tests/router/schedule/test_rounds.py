@@ -25,15 +25,15 @@ def test_the_first_round_is_the_same_for_all():
 def test_a_prior_that_agrees_is_done_and_one_that_does_not_gets_what_the_paper_says():
     first = start([0.9, 0.9, 0.9])
     second = first.report([earned(3, 4), earned(1, 4), earned(0, 4)])
-    assert second.allocation.tolist() == [0, 12, 12]  # N* = 16, of which 4 are done
+    assert second.allocation.tolist() == [0, 20, 20]  # N* = 24, of which 4 are done
     assert second.baselines[0] == pytest.approx(0.8)
-    third = second.report([[], earned(3, 12), earned(9, 12)])
+    third = second.report([[], earned(5, 20), earned(15, 20)])
     assert third.done
-    assert third.counts.tolist() == [4, 16, 16]
-    expected = Shrinkage().baseline(np.array([-0.5, 0.125]), 0.8, 16)
+    assert third.counts.tolist() == [4, 24, 24]
+    expected = Shrinkage().baseline(np.array([-0.5, 0.25]), 0.8, 24)
     np.testing.assert_allclose(third.baselines[1:], expected)
     np.testing.assert_allclose(third.advantages()[1], advantages(third.rewards[1], expected[0]))
-    assert third.rewards[1].tolist() == earned(1, 4) + earned(3, 12)
+    assert third.rewards[1].tolist() == earned(1, 4) + earned(5, 20)
     assert first.rewards == ()  # a state does not change
 
 
@@ -54,7 +54,7 @@ def test_the_cap_is_hard():
 
 def test_all_stop_when_too_few_want_more():
     rewards = [earned(0, 4), *[earned(4, 4)] * 9]
-    for share, expected in ((0.1, 12), (0.11, 0)):
+    for share, expected in ((0.1, 20), (0.11, 0)):
         rounds = start([0.9] * 10, limits=Limits(halt_share=share)).report(rewards)
         assert rounds.allocation[0] == expected
         assert rounds.done == (expected == 0)
