@@ -121,7 +121,8 @@ class Client:
     Calls a gateway at `base_url`, with a key where it asks for one. Not shared between threads.
 
     A busy gateway (429, 503) is tried again, up to `retries` times, after as long as it says. Every method raises
-    `ClientError` where the gateway refuses, and `httpx.TransportError` where it cannot be reached.
+    `ClientError` where the gateway refuses, `httpx.TransportError` where it cannot be reached, and `ValueError` before
+    anything is sent where a number is NaN or infinite.
     """
 
     def __init__(

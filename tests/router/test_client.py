@@ -124,6 +124,12 @@ def test_rounds_are_dispatched_as_the_library_does_unless_told():
     assert asdict(Limits()) == asdict(rounds.DEFAULT_LIMITS)
 
 
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+def test_a_number_that_json_has_not_is_refused_before_it_is_sent(reward):
+    with Client("http://127.0.0.1:9") as gateway, pytest.raises(ValueError, match="JSON"):
+        gateway.report("run", [Outcome("a", reward)])
+
+
 async def test_the_async_client_gets_what_the_other_gets(serve):
     async with serve() as (url, _), AsyncClient(url) as gateway:
         told = await gateway.report("run", [Outcome("a", 1.0), Outcome("b", 0.0), Outcome("c", 1.0)])
