@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = "v0-router/4"
+FORMAT = "v0-router/5"
 SHIPPED = "v0-minilm.safetensors"
 TRAINED_ON = "trained_on"  # the tensor beside the weights that is none
 LAYERS = "backbone."  # before the names of the backbone's tuned layers

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+JITTER = 1e-3  # on the diagonal of what landmarks are to each other
+FAR = -40.0  # logarithm of a likeness that is none
 BLOCK = 2048  # queries whose likeness to a context's rows is held in memory together
 
 
@@ -67,8 +69,44 @@ def _through(root: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return _times(_times(y, root.mT), root)
 
 
+def fit_curve(
+    places: torch.Tensor,  # (N, A), unit vectors
+    landmarks: torch.Tensor,  # (L, A), some of them
+    target: torch.Tensor,  # (B, N)
+    weights: torch.Tensor,  # (B, N), 0 where there is no row
+    sharpness: torch.Tensor,
+    penalty: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Kernel ridge regression with exp(sharpness · (cosine − 1)), spanned by landmarks (Nyström; exact where they are all
+    of the rows): weights of the landmarks and offset (B, L+1), and leave-one-out predictions (B, N).
+    """
+    among = torch.exp((landmarks @ landmarks.T - 1) * sharpness)
+    root = _inverse_root(among, among.new_tensor(JITTER))  # (L, L)
+    columns = torch.exp((places @ landmarks.T - 1) * sharpness) @ root.T
+    solution, left_out = fit_linear(columns, target, weights, penalty)
+    return torch.cat([solution[:, :-1] @ root, solution[:, -1:]], dim=-1), left_out
+
+
+def kernel_sums(
+    queries: torch.Tensor,  # (M, A) or (B, M, A), unit vectors
+    landmarks: torch.Tensor,  # (L, A) or (B, L, A)
+    curves: torch.Tensor,  # (B, C, L)
+    sharpness: torch.Tensor,  # (C,)
+) -> torch.Tensor:
+    """Sums (B, M) over landmarks and C curves of weight · exp(sharpness · (cosine − 1))."""
+    likeness = queries @ landmarks.mT - 1  # (M, L) or (B, M, L)
+    total = queries.new_zeros(())
+    for sharp, curve in zip(sharpness, curves.unbind(1), strict=True):
+        kernel = torch.exp(likeness * sharp)
+        total = total + (
+            curve @ kernel.T if kernel.dim() == 2 else (kernel @ curve.unsqueeze(-1)).squeeze(-1)
+        )
+    return total
+
+
 def kernel_averages(
-    queries: torch.Tensor,  # (M, A), unit vectors
+    queries: torch.Tensor,  # (M, A) or (B, M, A), unit vectors
     places: torch.Tensor,  # (N, A), or (B, N, A)
     targets: torch.Tensor,  # (B, N), times their weights
     weights: torch.Tensor,  # (B, N)
@@ -76,26 +114,47 @@ def kernel_averages(
     skip: int | None = None,  # query i does not see row skip + i
 ) -> torch.Tensor:
     """Averages (B, M, K) of the targets by exp(sharpness · (cosine − 1)), 0 where there are no rows."""
-    if len(queries) > BLOCK:
-        blocks = zip(range(0, len(queries), BLOCK), queries.split(BLOCK), strict=True)
+    if queries.shape[-2] > BLOCK:
+        blocks = zip(range(0, queries.shape[-2], BLOCK), queries.split(BLOCK, dim=-2), strict=True)
         parts = [
             kernel_averages(block, places, targets, weights, sharpness, None if skip is None else skip + at)
             for at, block in blocks
         ]
         return torch.cat(parts, dim=1)
     likeness = queries @ places.mT - 1  # (M, N) or (B, M, N), at most 0
+    both = torch.stack([targets, weights], dim=1)  # (B, 2, N)
     averages = []
     for sharp in sharpness:
-        kernel = torch.exp(likeness * sharp)
+        kernel = torch.exp((likeness * sharp).clamp(min=FAR))  # smaller numbers are denormal, and slow
         if skip is not None:
             columns = torch.arange(places.shape[-2], device=places.device)
-            kernel = kernel.masked_fill(columns == skip + columns[: len(queries), None], 0.0)
+            kernel = kernel.masked_fill(columns == skip + columns[: queries.shape[-2], None], 0.0)
         if kernel.dim() == 2:  # all contexts share the prompts: one product
-            above, below = (kernel @ torch.cat([targets, weights]).T).T.chunk(2)  # (B, M) each
+            above, below = (both.flatten(0, 1) @ kernel.T).unflatten(0, (-1, 2)).unbind(1)
         else:
-            above, below = (kernel @ torch.stack([targets, weights], dim=-1)).unbind(-1)
+            above, below = (both @ kernel.mT).unbind(1)
         averages.append(above / (below + 1e-6))
     return torch.stack(averages, dim=-1)
+
+
+def believed(
+    left_out: torch.Tensor,  # (B, N, G)
+    target: torch.Tensor,  # (B, N)
+    weights: torch.Tensor,  # (B, N)
+    credit: torch.Tensor,  # (G,), rows
+    rigour: torch.Tensor,
+) -> torch.Tensor:
+    """
+    What each left-out guess is to be multiplied with (B, G): the slope of the targets over it, drawn to 1 as by so many
+    more rows; and its likelihood among the others to a power.
+    """
+    spread = ((target**2 * weights).sum(1) + 0.2) / (weights.sum(1) + 1)  # (B,)
+    weighted = left_out * weights.unsqueeze(-1)
+    prior = credit * spread.unsqueeze(1)
+    slopes = ((weighted * target.unsqueeze(-1)).sum(1) + prior) / ((weighted * left_out).sum(1) + prior)
+    errors = (target.unsqueeze(-1) - left_out * slopes.unsqueeze(1)).square() * weights.unsqueeze(-1)
+    likelihood = -errors.sum(1) / spread.unsqueeze(1) / 2  # (B, G), logarithm
+    return slopes * torch.softmax(likelihood * rigour, dim=-1) * left_out.shape[-1]
 
 
 def evidence(

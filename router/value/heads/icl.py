@@ -3,10 +3,12 @@
 What a model scores on a prompt is taken apart: its level, what the prompt is to the whole fleet (the common part), and
 what it is to this model beside that (its own part). Both parts are foretold by plain in-context learners: ridge
 regressions over the embedding, at several penalties, and over what a reader makes of it, who was taught by the
-outcomes of other models; and kernel averages over like prompts, from broad to narrow. They are stacked by how well they
-foretell rows that are left out, drawn to learned proportions. Nothing descends a gradient at inference. Beside the
-reader training learns little, so that little is lost on a source it never saw: how much each group of columns counts to
-each ridge, the penalties, how sharp likeness is, how far to trust a short context, and how far the reader.
+outcomes of other models; kernel ridges, for what bends; and averages over prompts that are much alike. Likeness is of
+directions as seen from the middle of the context, so that a narrow domain is spread as a wide one is. Each learner is
+believed as far as it foretells rows that are left out, and all are stacked by the same measure, drawn to learned
+proportions. Nothing descends a gradient at inference. Beside the reader training learns little, so that little is lost
+on a source it never saw: how much each group of columns counts to each ridge, the penalties, how sharp likeness is, how
+far to trust a short context, and how far the reader.
 
 The common part completes the matrix of prompts and models in context, at rank one: a model with few outcomes borrows
 what the fleet's say of a prompt's difficulty, and where models are compared its noise does not enter, for it is the
@@ -22,7 +24,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from router.value.heads.closed_form import evidence, fit_linear, kernel_averages, moved, soft_clamp
+from router.value.heads.closed_form import (
+    believed,
+    evidence,
+    fit_curve,
+    fit_linear,
+    kernel_averages,
+    kernel_sums,
+    moved,
+    soft_clamp,
+)
 from router.value.heads.reader import Reader
 
 if TYPE_CHECKING:
@@ -31,6 +42,10 @@ if TYPE_CHECKING:
 LEVEL_ROWS = 2.0  # of the fleet's mean outcome that a model's level begins with
 FAINT = -3.0  # logarithm of the scale at which a ridge begins to read what is not its own
 AXES_PENALTY = 10.0  # of the ridge that reads the axes, at the start
+CURVE_PENALTY = 3.0  # of the kernel ridges, at the start
+CREDIT = 3.0  # rows for which a learner is believed before its left-out guesses are looked at
+RIGOUR = 0.2  # with which learners are weighed by their likelihoods; 1 is Bayes' rule
+FIRM = 16.0  # rows at which their middle counts half
 SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 
 
@@ -40,7 +55,9 @@ class IclConfig:
 
     groups: tuple[int, ...]  # columns of the embedding that are weighed together, side by side
     penalties: tuple[float, ...] = (10.0, 100.0)  # of the ridges, at the start
-    sharpness: tuple[float, ...] = (3.0, 20.0, 80.0)  # of the kernels, at the start
+    sharpness: tuple[float, ...] = (20.0, 80.0)  # of the kernel averages, at the start
+    curves: tuple[float, ...] = (2.0, 8.0)  # sharpness of the kernel ridges, at the start
+    landmarks: int = 256  # rows of a context that kernel ridges are spanned by, at most
     axes: int = 0  # of the reader; without any it reads the difficulty alone, and learns it with the head
     places: int = 0  # columns in which prompts are like one another, by `lay_out`; 0 for all there are
     hidden: int = 64  # of the reader
@@ -64,7 +81,7 @@ class IclConfig:
     @property
     def learners(self) -> int:
         """In-context learners of one part."""
-        return self.ridges + len(self.sharpness)
+        return self.ridges + len(self.curves) + len(self.sharpness)
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,7 @@ class Rows:
     """N prompts as the head sees them."""
 
     features: torch.Tensor  # (N, W): embedding and axes
-    places: torch.Tensor  # (N, A), unit vectors
+    places: torch.Tensor  # (N, A)
     difficulty: torch.Tensor  # (N,), read
 
 
@@ -80,11 +97,19 @@ class Rows:
 class Part:
     """A fitted part of B contexts: what foretells it on a new prompt."""
 
-    linear: torch.Tensor  # (B, W+1): the stacked ridges and their offset
+    linear: torch.Tensor  # (B, W+1): the stacked ridges, and the offset of all that is stacked
+    alone: torch.Tensor  # (B, W+1): the ridges in place of all, where nothing else is to be asked
+    curved: torch.Tensor  # (B, C, L): the stacked kernel ridges, over their landmarks
     blend: torch.Tensor  # (B, K): weights of the kernel averages
-    places: torch.Tensor  # (N, A), or (B, N, A)
+    middle: torch.Tensor  # (A,), or (B, 1, A): what places are seen from
+    landmarks: torch.Tensor  # (L, A), or (B, L, A), unit vectors seen from there
+    places: torch.Tensor  # (N, A), or (B, N, A), likewise
     targets: torch.Tensor  # (B, N), times the row's weight
     weights: torch.Tensor  # (B, N), 0 where there is no row
+
+    @property
+    def batch(self) -> int:
+        return self.linear.shape[0]
 
 
 @dataclass(frozen=True)
@@ -115,15 +140,27 @@ class IclContext:
 
 
 @dataclass(frozen=True)
+class _Learnt:
+    """Learners fitted to rows, not stacked yet."""
+
+    ridges: torch.Tensor  # (B, Gr, W+1)
+    curves: torch.Tensor  # (B, C, L)
+    offsets: torch.Tensor  # (B, C)
+    slopes: torch.Tensor  # (B, G): of all learners, how far each is believed
+    middle: torch.Tensor  # (A,)
+    landmarks: torch.Tensor  # (L, A)
+    places: torch.Tensor  # (N, A)
+
+
+@dataclass(frozen=True)
 class _Begun:
     """Own parts of B contexts whose learners are fitted but not stacked yet."""
 
-    rows: Rows
     target: torch.Tensor  # (B, N)
     weights: torch.Tensor  # (B, N)
     level: torch.Tensor  # (B,)
     left_out: torch.Tensor  # (B, N, G+1)
-    ridges: torch.Tensor  # (B, Gr, W+1)
+    learnt: _Learnt
 
 
 class IclHead(nn.Module):
@@ -143,15 +180,19 @@ class IclHead(nn.Module):
         self.log_scale = nn.Parameter(scales)
         self.log_penalty = nn.Parameter(torch.tensor(penalties).log().repeat(2, 1))  # (2, Gr): common, own
         self.log_sharpness = nn.Parameter(torch.tensor(config.sharpness).log())
+        self.log_curve = nn.Parameter(torch.tensor(config.curves).log())
+        self.log_curve_penalty = nn.Parameter(torch.full((2, len(config.curves)), CURVE_PENALTY).log())
         self.register_buffer("layout", torch.zeros(config.width, min(config.places, config.width)))
         # how the learners are stacked before a context speaks (G+1,): ridges, kernels, difficulty or common part
-        ridges = [0.8 / config.ridges] * config.ridges
+        ridges = [0.8 / (config.ridges + len(config.curves))] * (config.ridges + len(config.curves))
         kernels = [0.0] * len(config.sharpness)
         self.start_common = nn.Parameter(torch.tensor([*ridges, *kernels, 0.3]))
         self.start_own = nn.Parameter(torch.tensor([*ridges, *kernels, -0.2]))
         self.start_alone = nn.Parameter(torch.tensor([*ridges, *kernels, 0.0]))
         # and how firmly: of the common part, of a fleet's own parts together, of one beside a fleet, of one alone
         self.log_doubt = nn.Parameter(torch.full((4, config.learners + 1), 3.5))
+        self.log_credit = nn.Parameter(torch.full((2, config.learners), CREDIT).log())
+        self.log_rigour = nn.Parameter(torch.full((2,), RIGOUR).log())
         self.log_rivals = nn.Parameter(torch.tensor(1.0))  # outcomes that weigh as much as what is foretold
         self.base = nn.Parameter(torch.tensor([1.0, 0.0]))  # slope and offset of all logits
 
@@ -160,7 +201,7 @@ class IclHead(nn.Module):
         axes, difficulty = self.reader(embeddings)
         features = torch.cat([embeddings, axes], dim=-1)
         places = features @ self.layout if self.config.places else features
-        return Rows(features, F.normalize(places, dim=-1), difficulty)
+        return Rows(features, places, difficulty)
 
     @torch.no_grad()
     def lay_out(self, embeddings: torch.Tensor) -> None:
@@ -224,22 +265,27 @@ class IclHead(nn.Module):
         mean = (centred.sum(0) / counts.clamp(min=1)).unsqueeze(0)
         rivals = self.log_rivals.exp()
         trust = (counts / (counts + rivals)).unsqueeze(0)  # (1, N)
-        left_out, ridges = self._learn(rows, mean, trust, 0)
+        left_out, learnt = self._learn(rows, mean, trust, 0)
         left_out = torch.cat([left_out, rows.difficulty[None, :, None]], dim=-1)  # (1, N, G+1)
         start = self.start_common[None]
         blend = start + moved(*evidence(left_out, mean, trust, start), self.log_doubt[0].exp())
         foretold = (left_out @ blend.unsqueeze(-1)).squeeze(-1)[0]
         known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
-        part = self._part(ridges, blend, rows, mean * trust, trust)
+        part = self._part(learnt, blend, mean * trust, trust)
         return Common(part, blend[0, -1], level, torch.zeros_like(self.start_own), known, foretold)
 
     def nothing(self) -> Common:
         """The common part where there is no fleet: the learned difficulty alone."""
         empty = self.base.new_zeros
+        c, width = self.config, self.layout.shape[1] or self.config.width
         none = Part(
-            empty(1, self.config.width + 1),
-            empty(1, len(self.config.sharpness)),
-            empty(0, self.layout.shape[1] or self.config.width),
+            empty(1, c.width + 1),
+            empty(1, c.width + 1),
+            empty(1, len(c.curves), 0),
+            empty(1, len(c.sharpness)),
+            empty(width),
+            empty(0, width),
+            empty(0, width),
             empty(1, 0),
             empty(1, 0),
         )
@@ -252,7 +298,7 @@ class IclHead(nn.Module):
         guessed = self.value_common(rows, common)
         if not len(common.known) or not len(guessed):
             return guessed, guessed
-        likeness, nearest = (rows.places @ common.part.places.T).max(dim=1)
+        likeness, nearest = (_seen(rows.places, common.part.middle) @ common.part.places.T).max(dim=1)
         same = likeness > SAME
         return (
             torch.where(same, common.known[nearest], guessed),
@@ -290,9 +336,9 @@ class IclHead(nn.Module):
         known, foretold = recalled
         level = _levels(labels, weights, common.level)
         target = (labels - level.unsqueeze(1) - known) * weights
-        left_out, ridges = self._learn(rows, target, weights, 1)
+        left_out, learnt = self._learn(rows, target, weights, 1, common)
         left_out = torch.cat([left_out, foretold.expand_as(target).unsqueeze(-1)], dim=-1)
-        return _Begun(rows, target, weights, level, left_out, ridges)
+        return _Begun(target, weights, level, left_out, learnt)
 
     def _finish(self, begun: _Begun, common: Common) -> IclContext:
         fleet = len(common.known) > 0
@@ -300,35 +346,49 @@ class IclHead(nn.Module):
         told = evidence(begun.left_out, begun.target, begun.weights, start)
         blend = start + moved(*told, self.log_doubt[2 if fleet else 3].exp())
         own = (begun.left_out @ blend.unsqueeze(-1)).squeeze(-1)
-        part = self._part(begun.ridges, blend, begun.rows, begun.target, begun.weights)
+        part = self._part(begun.learnt, blend, begun.target, begun.weights)
         foretold = begun.level.unsqueeze(1) + begun.left_out[..., -1] + own
         return IclContext(common, part, 1 + blend[:, -1], begun.level, foretold)
 
     def _part(
-        self,
-        ridges: torch.Tensor,
-        blend: torch.Tensor,
-        rows: Rows,
-        targets: torch.Tensor,
-        weights: torch.Tensor,
+        self, learnt: _Learnt, blend: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
     ) -> Part:
-        count = self.config.ridges
-        linear = (ridges * blend[:, :count, None]).sum(1)
-        return Part(linear, blend[:, count:-1], rows.places, targets, weights)
+        straight, curved, near = (blend[:, :-1] * learnt.slopes).split(
+            [self.config.ridges, len(self.config.curves), len(self.config.sharpness)], dim=1
+        )
+        linear = (learnt.ridges * straight.unsqueeze(-1)).sum(1)
+        offset = (learnt.offsets * curved).sum(1, keepdim=True)
+        instead = curved.sum(1, keepdim=True) / self.config.ridges
+        return Part(
+            linear + F.pad(offset, (linear.shape[1] - 1, 0)),
+            linear + (learnt.ridges * instead.unsqueeze(-1)).sum(1),
+            learnt.curves * curved.unsqueeze(-1),
+            near,
+            learnt.middle,
+            learnt.landmarks,
+            learnt.places,
+            targets,
+            weights,
+        )
 
     def _foretell(self, rows: Rows, part: Part) -> torch.Tensor:
         fitted = part.linear[:, :-1] @ rows.features.T + part.linear[:, -1:]  # (B, M)
         if part.targets.shape[1] == 0:
             return fitted
-        nearby = kernel_averages(
-            rows.places, part.places, part.targets, part.weights, self.log_sharpness.exp()
-        )
-        return fitted + (nearby @ part.blend.unsqueeze(-1)).squeeze(-1)
+        places = _seen(rows.places, part.middle)  # (M, A) or (B, M, A)
+        bent = kernel_sums(places, part.landmarks, part.curved, self.log_curve.exp())
+        nearby = kernel_averages(places, part.places, part.targets, part.weights, self.log_sharpness.exp())
+        return fitted + bent + (nearby @ part.blend.unsqueeze(-1)).squeeze(-1)
 
     def _learn(
-        self, rows: Rows, target: torch.Tensor, weights: torch.Tensor, which: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left-out guesses (B, N, G) of every learner, and the ridges (B, Gr, W+1)."""
+        self,
+        rows: Rows,
+        target: torch.Tensor,
+        weights: torch.Tensor,
+        which: int,
+        beside: Common | None = None,
+    ) -> tuple[torch.Tensor, _Learnt]:
+        """Left-out guesses (B, N, G) of every learner, and the learners. Places are seen from the fleet's middle."""
         counts = torch.tensor([*self.config.groups, self.config.axes], device=target.device)
         scales = F.pad(
             self.log_scale.exp().repeat_interleave(counts, dim=1), (0, 1), value=1.0
@@ -337,11 +397,34 @@ class IclHead(nn.Module):
             fit_linear(rows.features * scale[:-1], target, weights, penalty)
             for scale, penalty in zip(scales, self.log_penalty[which].exp(), strict=True)
         ]
-        nearby = kernel_averages(
-            rows.places, rows.places, target * weights, weights, self.log_sharpness.exp(), skip=0
+        there = (weights > 0).any(0).nonzero().squeeze(1)
+        count = len(there)
+        fleet = beside is not None and len(beside.known) > 0
+        middle = beside.part.middle if beside and fleet else rows.places[there].sum(0) / (count + FIRM)
+        places = _seen(rows.places, middle)
+        most = min(count, self.config.landmarks)
+        landmarks = places[there[torch.arange(most, device=places.device) * count // max(1, most)]]
+        bends = [
+            fit_curve(places, landmarks, target, weights, sharpness, penalty)
+            for sharpness, penalty in zip(
+                self.log_curve.exp(), self.log_curve_penalty[which].exp(), strict=True
+            )
+        ]
+        nearby = kernel_averages(places, places, target * weights, weights, self.log_sharpness.exp(), skip=0)
+        guesses = [fit[1] for fit in fits] + [bend[1] for bend in bends]
+        left_out = torch.cat([torch.stack(guesses, dim=-1), nearby], dim=-1)
+        slopes = believed(  # (B, G)
+            left_out, target, weights, self.log_credit[which].exp(), self.log_rigour[which].exp()
         )
-        left_out = torch.cat([torch.stack([fit[1] for fit in fits], dim=-1), nearby], dim=-1)
-        return left_out, torch.stack([fit[0] for fit in fits], dim=1) * scales
+        ridges = torch.stack([fit[0] for fit in fits], dim=1) * scales
+        curves = torch.stack([bend[0] for bend in bends], dim=1)  # (B, C, L+1)
+        learnt = _Learnt(ridges, curves[..., :-1], curves[..., -1], slopes, middle, landmarks, places)
+        return left_out * slopes.unsqueeze(1), learnt
+
+
+def _seen(places: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
+    """Directions of places (N, A) from a middle (A,), or from several (B, 1, A)."""
+    return F.normalize(places - middle, dim=-1)
 
 
 def _levels(labels: torch.Tensor, weights: torch.Tensor, fleet: torch.Tensor) -> torch.Tensor:
@@ -356,8 +439,14 @@ def straight(contexts: Sequence[IclContext]) -> list[IclContext]:
     """
 
     def linear(part: Part) -> Part:
-        return Part(
-            part.linear, part.blend, part.places[..., :0, :], part.targets[:, :0], part.weights[:, :0]
+        return replace(
+            part,
+            linear=part.alone,
+            curved=part.curved[..., :0],
+            landmarks=part.landmarks[..., :0, :],
+            places=part.places[..., :0, :],
+            targets=part.targets[:, :0],
+            weights=part.weights[:, :0],
         )
 
     if not contexts:
@@ -368,27 +457,35 @@ def straight(contexts: Sequence[IclContext]) -> list[IclContext]:
 
 def stack(contexts: Sequence[IclContext]) -> IclContext:
     """Contexts beside one common part as one batch; prompts that all share stay shared, others are padded."""
-    places = [context.own.places for context in contexts]
-    if all(each is places[0] for each in places):
-        together, longest = places[0], None
-    else:
-        longest = max(each.shape[-2] for each in places)
-        together = torch.cat(
-            [
-                F.pad(each, (0, 0, 0, longest - each.shape[-2])).expand(context.batch, -1, -1)
-                for each, context in zip(places, contexts, strict=True)
-            ]
-        )
+    parts = [context.own for context in contexts]
+    shared = all(part.places is parts[0].places for part in parts)
 
-    def beside(rows: list[torch.Tensor]) -> torch.Tensor:  # (B, N) each
-        return torch.cat(rows if longest is None else [F.pad(r, (0, longest - r.shape[1])) for r in rows])
+    def rows(name: str) -> torch.Tensor:  # N places of each, on axis -2
+        found = [getattr(part, name) for part in parts]
+        if shared:
+            return found[0]
+        longest = max(each.shape[-2] for each in found)
+        padded = [F.pad(each, (0, 0, 0, longest - each.shape[-2])) for each in found]
+        return torch.cat([each.expand(part.batch, -1, -1) for each, part in zip(padded, parts, strict=True)])
 
+    def beside(found: list[torch.Tensor]) -> torch.Tensor:  # (B, …, N) each
+        longest = max(each.shape[-1] for each in found)
+        return torch.cat([F.pad(each, (0, longest - each.shape[-1])) for each in found])
+
+    middle = parts[0].middle
+    if not all(part.middle is middle for part in parts):
+        middles = [part.middle.expand(part.batch, 1, -1) for part in parts]
+        middle = torch.cat(middles)
     own = Part(
-        linear=torch.cat([context.own.linear for context in contexts]),
-        blend=torch.cat([context.own.blend for context in contexts]),
-        places=together,
-        targets=beside([context.own.targets for context in contexts]),
-        weights=beside([context.own.weights for context in contexts]),
+        linear=torch.cat([part.linear for part in parts]),
+        alone=torch.cat([part.alone for part in parts]),
+        curved=beside([part.curved for part in parts]),
+        blend=torch.cat([part.blend for part in parts]),
+        middle=middle,
+        landmarks=rows("landmarks"),
+        places=rows("places"),
+        targets=beside([part.targets for part in parts]),
+        weights=beside([part.weights for part in parts]),
     )
     return IclContext(
         common=contexts[0].common,
@@ -403,16 +500,22 @@ def split(contexts: IclContext) -> list[IclContext]:
     """A batch as contexts of one each, their prompts still shared."""
     own = contexts.own
 
-    def one(rows: torch.Tensor, i: int) -> torch.Tensor:
-        return rows[i : i + 1]
+    def one(
+        rows: torch.Tensor, i: int, shared: int = 0
+    ) -> torch.Tensor:  # of as many axes where all share it
+        return rows if rows.dim() == shared else rows[i : i + 1]
 
     return [
         IclContext(
             contexts.common,
             Part(
                 one(own.linear, i),
+                one(own.alone, i),
+                one(own.curved, i),
                 one(own.blend, i),
-                own.places if own.places.dim() == 2 else one(own.places, i),
+                one(own.middle, i, shared=1),
+                one(own.landmarks, i, shared=2),
+                one(own.places, i, shared=2),
                 one(own.targets, i),
                 one(own.weights, i),
             ),

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from router.value.heads import closed_form
-from router.value.heads.closed_form import evidence, fit_linear, kernel_averages, moved, soft_clamp
+from router.value.heads.closed_form import (
+    believed,
+    evidence,
+    fit_curve,
+    fit_linear,
+    kernel_averages,
+    kernel_sums,
+    moved,
+    soft_clamp,
+)
 from router.value.heads.icl import IclConfig, IclHead, split, stack
 from router.value.heads.reader import SPREAD, Reader
 
@@ -81,13 +90,16 @@ def test_rows_that_do_not_exist_change_nothing(head, together):
     torch.testing.assert_close(masked, short, atol=1e-4, rtol=1e-4)
 
 
-def test_models_that_answered_other_rows_are_read_as_if_each_were_alone_in_the_batch(head):
+def test_what_another_model_scored_changes_nothing_for_one_that_is_read_by_itself(head):
+    """Nor where they answered different rows: all see places from the middle of the rows that any of them answered."""
     x, r = rows(30, models=2)
     mask = torch.ones(2, 30, dtype=torch.bool)
     mask[1, 12:] = False
-    both = head.value(QUERIES, head.read(x, r * mask, mask))
-    alone = head.value(QUERIES, head.read(x[:12], r[1:, :12]))
-    torch.testing.assert_close(both[1:], alone, atol=1e-4, rtol=1e-4)
+    before = head.value(QUERIES, head.read(x, r * mask, mask))
+    r[0] = 1 - r[0]
+    after = head.value(QUERIES, head.read(x, r * mask, mask))
+    torch.testing.assert_close(after[1], before[1], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(after[0], before[0], atol=0.1)
 
 
 def test_a_fleet_read_from_a_table_is_the_one_read_from_shared_prompts(head):
@@ -138,8 +150,12 @@ def test_real_valued_labels_are_read_not_only_their_side_of_one_half(head):
 
 def test_more_evidence_of_success_never_lowers_the_value(head):
     x, _ = rows(64)
-    means = [head.value(QUERIES, head.read(x[:n], torch.ones(1, n))).mean() for n in (0, 1, 4, 16, 64)]
-    assert all(low < high for low, high in itertools.pairwise(means))
+    means = [
+        torch.sigmoid(head.value(QUERIES, head.read(x[:n], torch.ones(1, n)))).mean()
+        for n in (0, 1, 4, 16, 64)
+    ]
+    assert all(low < high + 1e-3 for low, high in itertools.pairwise(means))
+    assert means[0] < means[1] < means[2]
 
 
 def test_left_out_values_are_those_of_a_reading_without_the_row(head):
@@ -240,8 +256,8 @@ def test_places_laid_out_on_few_axes_keep_what_is_alike():
     rows = head.look(x)
     assert rows.features.shape == (200, WIDTH + 3)
     assert rows.places.shape == (200, 6)
-    whole = torch.nn.functional.normalize(rows.features, dim=-1)
-    torch.testing.assert_close(rows.places @ rows.places.T, whole @ whole.T, atol=1e-2, rtol=0)
+    whole, few = (torch.nn.functional.normalize(each, dim=-1) for each in (rows.features, rows.places))
+    torch.testing.assert_close(few @ few.T, whole @ whole.T, atol=1e-2, rtol=0)
 
 
 def test_the_axes_have_a_ridge_of_their_own():
@@ -253,6 +269,57 @@ def test_the_axes_have_a_ridge_of_their_own():
     r = (head.look(x).features[:, -3] > 0).float().unsqueeze(0)
     values = head.value(x[200:], head.read(x[:200], r[:, :200]))[0]
     assert ((values > 0) == (r[0, 200:] > 0)).float().mean() > 0.85
+
+
+def test_a_kernel_ridge_is_the_exact_one_where_all_rows_are_landmarks():
+    torch.manual_seed(7)
+    places, labels, ones = (
+        unit(60).double(),
+        torch.rand(1, 60, dtype=torch.float64),
+        torch.ones(1, 60).double(),
+    )
+    sharpness, penalty = torch.tensor(3.0).double(), torch.tensor(0.7).double()
+    weights, left_out = fit_curve(places, places, labels, ones, sharpness, penalty)
+    kernel = torch.exp((places @ places.T - 1) * sharpness)
+    among = (
+        kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+    )  # its offset is not penalised
+    target = labels[0] - labels.sum() / 61
+    exact = among @ torch.linalg.solve(among + penalty * torch.eye(60), target)
+    found = kernel_sums(places, places, weights[:, None, :-1], sharpness[None]) + weights[:, -1:]
+    torch.testing.assert_close(found[0], exact + labels.sum() / 61, atol=2e-3, rtol=0)
+    for i in (0, 31):
+        without = ones.clone()
+        without[0, i] = 0
+        again, _ = fit_curve(places, places, labels, without, sharpness, penalty)
+        alone = kernel_sums(places[i : i + 1], places, again[:, None, :-1], sharpness[None]) + again[:, -1:]
+        assert abs(alone[0, 0] - left_out[0, i]) < 0.02  # the shrunk mean is kept
+
+
+def test_a_curve_is_foretold_that_no_line_can(head):
+    """Success inside a ball of places, failure around it."""
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(700, WIDTH, generator=generator) * torch.tensor([1.0, 1.0] + [0.05] * (WIDTH - 2))
+    x[:, 0] += 1.5
+    r = ((x[:, 1].abs() < 0.7).float())[None]
+    context = head.read(x[:500], r[:, :500])
+    values = head.value(x[500:], context)[0]
+    assert ((values > values.median()) == (r[0, 500:] > 0.5)).float().mean() > 0.8
+
+
+def test_a_learner_is_believed_by_what_it_foretells():
+    generator = torch.Generator().manual_seed(8)
+    target = torch.randn(1, 400, generator=generator)
+    guesses = torch.stack([2 * target, torch.randn(1, 400, generator=generator)], dim=-1)
+    credit, ones = torch.tensor([3.0, 3.0]), torch.ones(1, 400)
+    slopes = believed(guesses, target, ones, credit, torch.tensor(0.0))
+    assert slopes[0, 0] == pytest.approx(0.5, abs=0.01)
+    assert abs(slopes[0, 1]) < 0.15
+    strict = believed(guesses, target, ones, credit, torch.tensor(1.0))
+    assert strict[0, 0] == pytest.approx(1.0, abs=0.02)
+    assert abs(strict[0, 1]) < 1e-6
+    nothing = believed(guesses[:, :0], target[:, :0], ones[:, :0], credit, torch.tensor(1.0))
+    torch.testing.assert_close(nothing, torch.ones(1, 2))
 
 
 def test_stacking_finds_the_guess_that_foretells_and_doubt_keeps_it_where_it_began():
