@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.baselines.base import Indices, Queries, Table
     from router.value.amounts import Amounts
-    from router.value.heads.icl import IclContext
+    from router.value.heads.contexts import IclContext
     from router.value.model import V0
 
 TEXTS = 32  # embedded in one go

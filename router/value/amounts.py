@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from router.value.heads.icl import straight
+from router.value.heads.contexts import straight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

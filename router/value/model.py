@@ -18,7 +18,7 @@ import torch
 from router.value import checkpoint as checkpoints
 from router.value import structure
 from router.value.backbone import Backbone, TokenStates
-from router.value.heads.icl import IclContext, split, stack
+from router.value.heads.contexts import IclContext, split, stack
 from router.value.library import FromPairs
 
 if TYPE_CHECKING:

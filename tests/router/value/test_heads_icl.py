@@ -16,7 +16,8 @@ from router.value.heads.closed_form import (
     moved,
     soft_clamp,
 )
-from router.value.heads.icl import IclConfig, IclHead, split, stack
+from router.value.heads.contexts import split, stack
+from router.value.heads.icl import IclConfig, IclHead
 from router.value.heads.reader import SPREAD, Reader
 
 WIDTH = 12
