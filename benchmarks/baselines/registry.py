@@ -6,6 +6,8 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.settings import REFERENCES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -50,7 +52,7 @@ REGISTRY: dict[str, Callable[..., Router]] = {
 
 
 ON_V0 = "@v0"
-LEARNED = tuple(name for name in list(REGISTRY)[4:] if not name.startswith("v0"))
+LEARNED = tuple(name for name in REGISTRY if name not in REFERENCES and not name.startswith("v0"))
 
 
 def constants(models: Sequence[ModelFacts]) -> dict[str, Callable[[], Router]]:
