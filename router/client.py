@@ -11,6 +11,7 @@ A client of the gateway's value and schedule endpoints, for trainers: httpx and 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
@@ -21,13 +22,15 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Progress = Callable[[int, int], None]  # prompts whose embedding is ready, of how many
+
 Method = Literal["greedy", "envelope", "uniform", "variance", "knapsack"]
 BUSY = (429, 503)  # worth another try
 LONGEST_WAIT_S = 60.0
 
 
 class ClientError(Exception):
-    """The gateway refused: `status`, and `message`, `param` and `code` as in OpenAI's envelope."""
+    """The gateway refused: `status` (500 within a stream), `message`, `param`, `code` as in OpenAI's envelope."""
 
     def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(f"{status}: {message}")
@@ -123,6 +126,9 @@ class Client:
     A busy gateway (429, 503) is tried again, up to `retries` times, after as long as it says. Every method raises
     `ClientError` where the gateway refuses, `httpx.TransportError` where it cannot be reached, and `ValueError` before
     anything is sent where a number is NaN or infinite.
+
+    With `progress` a prediction comes as a stream: progress(done, total) is called, first with 0, whenever V0 has
+    embedded more of the prompts. A stream that breaks off is an `httpx.TransportError` too.
     """
 
     def __init__(
@@ -162,9 +168,10 @@ class Client:
         *,
         sample: Sample | None = None,
         until_step: int | None = None,
+        progress: Progress | None = None,
     ) -> Prediction:
         """Success rates of 1 to 1,024 prompts for a named policy, from its rows up to `until_step`."""
-        return self._send(_predict(prompts, policy, sample, until_step))
+        return self._send(_predict(prompts, policy, sample, until_step, progress))
 
     def predict_from(
         self,
@@ -172,9 +179,10 @@ class Client:
         context: Sequence[Outcome],
         *,
         reward_range: tuple[float, float] = (0.0, 1.0),
+        progress: Progress | None = None,
     ) -> Prediction:
         """Success rates of 1 to 1,024 prompts for whoever earned `context` (at most 512); nothing is stored."""
-        return self._send(_predict_from(prompts, context, reward_range))
+        return self._send(_predict_from(prompts, context, reward_range, progress))
 
     def budget(
         self, values: Sequence[float], total: int, *, method: Method = "greedy", low: int = 2, high: int = 128
@@ -206,7 +214,13 @@ class Client:
 
     def _send(self, call: _Call[Answer]) -> Answer:
         for left in range(self._retries, -1, -1):
-            reply = self._http.request(call.method, call.path, json=call.body)
+            with self._http.stream(call.method, call.path, json=call.body) as reply:
+                if call.progress is not None and reply.is_success:
+                    story = _Story(call.progress)
+                    for line in reply.iter_lines():
+                        story.hear(line)
+                    return call.read(story.answer())
+                reply.read()
             if reply.status_code not in BUSY or not left:
                 break
             time.sleep(_wait_s(reply))
@@ -253,9 +267,10 @@ class AsyncClient:
         *,
         sample: Sample | None = None,
         until_step: int | None = None,
+        progress: Progress | None = None,
     ) -> Prediction:
         """As `Client.predict`."""
-        return await self._send(_predict(prompts, policy, sample, until_step))
+        return await self._send(_predict(prompts, policy, sample, until_step, progress))
 
     async def predict_from(
         self,
@@ -263,9 +278,10 @@ class AsyncClient:
         context: Sequence[Outcome],
         *,
         reward_range: tuple[float, float] = (0.0, 1.0),
+        progress: Progress | None = None,
     ) -> Prediction:
         """As `Client.predict_from`."""
-        return await self._send(_predict_from(prompts, context, reward_range))
+        return await self._send(_predict_from(prompts, context, reward_range, progress))
 
     async def budget(
         self, values: Sequence[float], total: int, *, method: Method = "greedy", low: int = 2, high: int = 128
@@ -297,7 +313,13 @@ class AsyncClient:
 
     async def _send(self, call: _Call[Answer]) -> Answer:
         for left in range(self._retries, -1, -1):
-            reply = await self._http.request(call.method, call.path, json=call.body)
+            async with self._http.stream(call.method, call.path, json=call.body) as reply:
+                if call.progress is not None and reply.is_success:
+                    story = _Story(call.progress)
+                    async for line in reply.aiter_lines():
+                        story.hear(line)
+                    return call.read(story.answer())
+                await reply.aread()
             if reply.status_code not in BUSY or not left:
                 break
             await asyncio.sleep(_wait_s(reply))
@@ -313,11 +335,44 @@ class _Call(Generic[Answer]):
     path: str
     body: dict[str, Any] | None
     read: Callable[[dict[str, Any]], Answer]
+    progress: Progress | None = None  # with it a stream is asked for
 
     def answer(self, reply: httpx.Response) -> Answer:
         if reply.is_success:
             return self.read(reply.json())
         raise _refusal(reply)
+
+
+class _Story:
+    """A stream of events: how far it got, then the answer, then [DONE]. An event counts once its blank line is in."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._data = ""
+        self._last: dict[str, Any] = {}
+        self._ended = False
+
+    def hear(self, line: str) -> None:
+        """The next line. Raises `ClientError` where it ends an error's event."""
+        if line.startswith("data: "):
+            self._data = line.removeprefix("data: ")
+        if line or not self._data:
+            return
+        data, self._data = self._data, ""
+        if data == "[DONE]":
+            self._ended = True
+            return
+        self._last = json.loads(data)
+        if "error" in self._last:
+            raise _error(500, self._last["error"])
+        if self._last.get("object") == "value.progress":
+            self._progress(self._last["done"], self._last["total"])
+
+    def answer(self) -> dict[str, Any]:
+        """The last event before [DONE]. Raises `httpx.RemoteProtocolError` where that is missing."""
+        if not self._ended:
+            raise httpx.RemoteProtocolError("the gateway broke off its stream")
+        return self._last
 
 
 def _report(policy: str, outcomes: Sequence[Outcome], reward_range: tuple[float, float]) -> _Call[Policy]:
@@ -334,22 +389,33 @@ def _delete(policy: str) -> _Call[None]:
 
 
 def _predict(
-    prompts: Sequence[str], policy: str, sample: Sample | None, until_step: int | None
+    prompts: Sequence[str],
+    policy: str,
+    sample: Sample | None,
+    until_step: int | None,
+    progress: Progress | None,
 ) -> _Call[Prediction]:
     body: dict[str, Any] = {"prompts": list(prompts), "policy": policy}
     if sample is not None:
         body["sample"] = _plain(sample)
     if until_step is not None:
         body["until_step"] = until_step
-    return _Call("POST", "/v1/value/predict", body, lambda it: _read(Prediction, it))
+    return _predicted(body, progress)
 
 
 def _predict_from(
-    prompts: Sequence[str], context: Sequence[Outcome], reward_range: tuple[float, float]
+    prompts: Sequence[str],
+    context: Sequence[Outcome],
+    reward_range: tuple[float, float],
+    progress: Progress | None,
 ) -> _Call[Prediction]:
     earned = [_plain(each) for each in context]
-    body = {"prompts": list(prompts), "context": earned, "reward_range": reward_range}
-    return _Call("POST", "/v1/value/predict", body, lambda it: _read(Prediction, it))
+    return _predicted({"prompts": list(prompts), "context": earned, "reward_range": reward_range}, progress)
+
+
+def _predicted(body: dict[str, Any], progress: Progress | None) -> _Call[Prediction]:
+    stream = {} if progress is None else {"stream": True}
+    return _Call("POST", "/v1/value/predict", body | stream, lambda it: _read(Prediction, it), progress)
 
 
 def _budget(known: dict[str, Any], total: int, method: Method, low: int, high: int) -> _Call[list[int]]:
@@ -389,10 +455,13 @@ def _wait_s(reply: httpx.Response) -> float:
 
 def _refusal(reply: httpx.Response) -> ClientError:
     try:
-        error = reply.json()["error"]
-        return ClientError(reply.status_code, error["message"], error.get("param"), error.get("code"))
+        return _error(reply.status_code, reply.json()["error"])
     except (ValueError, KeyError, TypeError):
         return ClientError(reply.status_code, reply.text[:200])
+
+
+def _error(status: int, told: dict[str, Any]) -> ClientError:
+    return ClientError(status, told["message"], told.get("param"), told.get("code"))
 
 
 def _plain(value: Outcome | Sample | Rule | Limits) -> dict[str, Any]:

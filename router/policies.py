@@ -22,7 +22,7 @@ from router.store.policies import SupportRow, TooManyPolicies
 from router.store.rows import digest_of, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Engine
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from router.value.batcher import Scorer
 
     Floats = NDArray[np.float32]
+    Progress = Callable[[int], Awaitable[None]]  # told how many of a request's prompts are embedded
 
 PIECE = 16  # texts embedded in one pass: what a decision may have to wait for
 VALUED = 128  # embeddings valued in one pass: the same; a third slower than all at once
@@ -58,6 +59,10 @@ class Prediction:
     context_size: int
     revision: str | None  # the buffer's; None for a context of the request's own
     timings: dict[str, float]
+
+
+async def untold(_done: int) -> None:
+    """Progress that nobody asked for."""
 
 
 class Policies:
@@ -101,11 +106,17 @@ class Policies:
             raise PolicyNotFound(name)
 
     async def predict(
-        self, name: str, prompts: Sequence[str], sampling: Sampling, until_step: int | None = None
+        self,
+        name: str,
+        prompts: Sequence[str],
+        sampling: Sampling,
+        until_step: int | None = None,
+        progress: Progress = untold,
     ) -> Prediction:
         """
         Values of prompts for a policy, from a sample of its rows up to a step.
 
+        `progress` is first awaited, with 0, once nothing can be refused any more, then after each piece of prompts.
         Raises `PolicyNotFound`, `TooBusy`, `NotReady`.
         """
         async with self._gate.passing():
@@ -113,17 +124,21 @@ class Policies:
             scorer = (await self._loading.ready(PATIENCE_S)).scorer
             context, size, revision = await self._context(scorer, name, sampling, until_step)
             clock.lap("context")
-            return await self._valued(scorer, prompts, context, size, revision, clock)
+            await progress(0)
+            return await self._valued(scorer, prompts, context, size, revision, clock, progress)
 
-    async def predict_from(self, outcomes: Sequence[Outcome], prompts: Sequence[str]) -> Prediction:
-        """Values of prompts for whoever earned these outcomes; nothing is stored. Raises `TooBusy`, `NotReady`."""
+    async def predict_from(
+        self, outcomes: Sequence[Outcome], prompts: Sequence[str], progress: Progress = untold
+    ) -> Prediction:
+        """As `predict`, for whoever earned these outcomes; nothing is stored. Raises `TooBusy`, `NotReady`."""
         async with self._gate.passing():
             clock = _Clock()
             scorer = (await self._loading.ready(PATIENCE_S)).scorer
+            await progress(0)
             rows = await self._embed(scorer, [each.prompt for each in outcomes])
             context = await scorer.fit(rows, np.array([each.reward for each in outcomes], np.float32))
             clock.lap("context")
-            return await self._valued(scorer, prompts, context, len(outcomes), None, clock)
+            return await self._valued(scorer, prompts, context, len(outcomes), None, clock, progress)
 
     async def _valued(
         self,
@@ -133,8 +148,9 @@ class Policies:
         size: int,
         revision: str | None,
         clock: _Clock,
+        progress: Progress,
     ) -> Prediction:
-        rows = await self._embed(scorer, prompts)
+        rows = await self._embed(scorer, prompts, progress)
         clock.lap("embed")
         pieces = [await scorer.value_many(rows[i : i + VALUED], context) for i in range(0, len(rows), VALUED)]
         clock.lap("head")
@@ -163,23 +179,34 @@ class Policies:
             self._contexts.popitem(last=False)
         return context, len(chosen), support.revision
 
-    async def _embed(self, scorer: Scorer, prompts: Sequence[str]) -> Floats:
-        """Embeddings (N, dim): each text once, in pieces of similar lengths, remembered for the next step."""
-        texts = {digest_of(prompt): prompt for prompt in prompts}
+    async def _embed(self, scorer: Scorer, prompts: Sequence[str], progress: Progress = untold) -> Floats:
+        """Embeddings (N, dim): each text once, in pieces of similar lengths, remembered also by who breaks off."""
+        digests = [digest_of(prompt) for prompt in prompts]
+        texts = dict(zip(digests, prompts, strict=True))
         found = {digest: self._embeddings[digest] for digest in texts if digest in self._embeddings}
         missing = sorted(texts.keys() - found.keys(), key=lambda digest: (len(texts[digest]), digest))
-        for i in range(0, len(missing), PIECE):
-            piece = missing[i : i + PIECE]
-            rows = await scorer.embed_many([texts[digest] for digest in piece])
-            found |= dict(zip(piece, rows, strict=True))
+        try:
+            if found:
+                await progress(sum(digest in found for digest in digests))
+            for i in range(0, len(missing), PIECE):
+                piece = missing[i : i + PIECE]
+                rows = await scorer.embed_many([texts[digest] for digest in piece])
+                found |= dict(zip(piece, rows, strict=True))
+                await progress(sum(digest in found for digest in digests))
+        finally:
+            self._remember(found)
+        return (
+            np.stack([found[digest] for digest in digests])
+            if prompts
+            else np.zeros((0, scorer.dim), np.float32)
+        )
+
+    def _remember(self, found: dict[str, Floats]) -> None:
         for digest, row in found.items():
             self._embeddings[digest] = row
             self._embeddings.move_to_end(digest)
         while len(self._embeddings) > EMBEDDINGS_KEPT:
             self._embeddings.popitem(last=False)
-        if not prompts:
-            return np.zeros((0, scorer.dim), np.float32)
-        return np.stack([found[digest_of(prompt)] for prompt in prompts])
 
 
 class _Clock:

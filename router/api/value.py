@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from router.api.body import read_body
 from router.api.describe import (
     BOOLEAN,
+    EVENT,
     INTEGER,
     NUMBER,
     OBJECT,
@@ -23,11 +25,16 @@ from router.api.describe import (
     maybe,
     replied,
 )
+from router.api.progress import Telling
 from router.api.request import Caller, raw_body
 from router.errors import BadRequest
-from router.policies import Outcome, Policies, Prediction
+from router.policies import Outcome, Policies, Prediction, untold
 from router.schedule.support import CAPACITY, HALF_LIFE, SAMPLE, Sampling
 from router.store.policies import PolicyRow
+
+if TYPE_CHECKING:
+    from router.api.progress import Tell
+    from router.policies import Progress
 
 api = APIRouter(tags=["value"])
 
@@ -54,6 +61,13 @@ POLICY = fields(
 PREDICTION = fields(
     values=many(NUMBER), version=STRING, context_size=INTEGER, revision=maybe(STRING), timings_ms=OBJECT
 )
+TOLD = {
+    **EVENT,
+    "description": "`data` is value.progress, with prompts embedded as `done` of `total`, until it is the answer as "
+    "without a stream; then [DONE]. After an error there is neither",
+}
+PREDICTED = replied(PREDICTION)
+PREDICTED["responses"]["200"]["content"]["text/event-stream"] = {"schema": TOLD}
 
 
 def policies(request: Request) -> Policies:
@@ -169,20 +183,36 @@ async def delete(name: str, built: PoliciesOf, _key: Caller) -> dict[str, Any]:
     return {"id": name, "object": "policy", "deleted": True}
 
 
-@api.post("/v1/value/predict", openapi_extra=asked_for(ToPredict) | replied(PREDICTION))
-async def predict(request: Request, built: PoliciesOf, _key: Caller) -> dict[str, Any]:
-    """V0's success rate of each of 1 to 1,024 prompts, before any rollout."""
-    return prediction_of(await predicted(built, read_body(ToPredict, await raw_body(request))))
+class Asked(ToPredict):
+    """What is predicted, and whether the way there is told."""
+
+    stream: bool = Field(default=False, description="progress in server-sent events, then the answer")
 
 
-async def predicted(built: Policies, sent: ToPredict) -> Prediction:
+@api.post("/v1/value/predict", openapi_extra=asked_for(Asked) | PREDICTED)
+async def predict(request: Request, built: PoliciesOf, _key: Caller) -> Response:
+    """V0's success rate of each of 1 to 1,024 prompts, before any rollout. A stream tells how many are embedded."""
+    sent = read_body(Asked, await raw_body(request))
+    if not sent.stream:
+        prediction = prediction_of(await predicted(built, sent))
+        return Response(orjson.dumps(prediction), media_type="application/json")
+
+    async def work(tell: Tell) -> dict[str, Any]:
+        async def progress(done: int) -> None:
+            await tell({"object": "value.progress", "done": done, "total": len(sent.prompts)})
+
+        return prediction_of(await predicted(built, sent, progress))
+
+    return Telling(work)
+
+
+async def predicted(built: Policies, sent: ToPredict, progress: Progress = untold) -> Prediction:
     """What the request asks V0."""
     if sent.policy is None:
         earned = sent.outcomes_of(sent.context or [], "context")
-        return await built.predict_from(earned, sent.prompts)
-    return await built.predict(
-        sent.policy, sent.prompts, Sampling(**sent.sample.model_dump()), sent.until_step
-    )
+        return await built.predict_from(earned, sent.prompts, progress)
+    sampling = Sampling(**sent.sample.model_dump())
+    return await built.predict(sent.policy, sent.prompts, sampling, sent.until_step, progress)
 
 
 def prediction_of(prediction: Prediction) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from router.client import Outcome, Sample
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.client import Client
+    from router.client import Client, Progress
 
 MOST = 1024  # prompts and outcomes of one request
 WHOLE = Sample(size=512)  # of a buffer: a prompt's own outcomes are among them as long as they are there
@@ -19,23 +19,24 @@ class GatewayValues:
     """
     V0 behind a gateway, reading a named policy's buffer; before its first report every prompt is worth ½.
 
-    `router.schedule.own.Values`, of any number of prompts at once. Raises as `Client`.
+    `router.schedule.own.Values`, of any number of prompts at once. `progress` is called as `Client.predict` does, for
+    all prompts of one call together. Raises as `Client`.
     """
 
-    def __init__(self, client: Client, policy: str) -> None:
-        self._client, self._policy = client, policy
+    def __init__(self, client: Client, policy: str, progress: Progress | None = None) -> None:
+        self._client, self._policy, self._progress = client, policy, progress
         self._known = any(each.id == policy for each in client.policies())
 
     def predict(self, prompts: Sequence[str]) -> list[float]:
         """As `Values`; V0 reads the whole buffer."""
         if not self._known:
             return [0.5] * len(prompts)
-        pieces = (prompts[i : i + MOST] for i in range(0, len(prompts), MOST))
-        return [
-            value
-            for piece in pieces
-            for value in self._client.predict(piece, self._policy, sample=WHOLE).values
-        ]
+        values: list[float] = []
+        for i in range(0, len(prompts), MOST):
+            progress = self._after(i, len(prompts))
+            piece = prompts[i : i + MOST]
+            values += self._client.predict(piece, self._policy, sample=WHOLE, progress=progress).values
+        return values
 
     def report(self, prompts: Sequence[str], rates: Sequence[float], counts: Sequence[int]) -> None:
         """As `Values`; prompts without rollouts are left out."""
@@ -47,3 +48,7 @@ class GatewayValues:
         for i in range(0, len(outcomes), MOST):
             self._client.report(self._policy, outcomes[i : i + MOST])
             self._known = True
+
+    def _after(self, before: int, total: int) -> Progress | None:
+        told = self._progress
+        return None if told is None else lambda done, _: told(before + done, total)

@@ -169,7 +169,7 @@ REQUESTS = (
         {"decision_id": "dec_1", "score": 0.5, "comment": "fine", "source": "feedback"},
     ),
     Valid("/v1/value/policies/run-1/outcomes", {"outcomes": EARNED, "reward_range": [0, 1]}),
-    Valid("/v1/value/predict", PREDICT),
+    Valid("/v1/value/predict", {**PREDICT, "stream": True}),
     Valid(
         "/v1/value/predict",
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from rich.progress import Progress
 
 from router import client
 from router.client import AsyncClient, Client, ClientError, Limits, Outcome, Rule, Sample
 from router.schedule import budget, fusion, robust, rounds
+from tests.router.fakes import FakeScorer
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ["2 + 2?", "3 * 3?", "7 - 4?"]
@@ -194,6 +197,109 @@ def test_a_busy_gateway_is_tried_again_and_a_busier_one_given_up(monkeypatch):
         gateway_of(iter([busy] * 3)).policies()
 
 
+LONG = [f"{i} + 1?" for i in range(40)]
+
+
+def story(*events):
+    """A stream of these events, through a proxy that keeps connections awake."""
+    return httpx.Response(200, text=": awake\n\n" + "".join(f"data: {each}\n\n" for each in events))
+
+
+def begun(done=0):
+    return json.dumps({"object": "value.progress", "done": done, "total": 2})
+
+
+FOUND = json.dumps(
+    {"values": [0.5, 0.5], "version": "v", "context_size": 0, "revision": None, "timings_ms": {}}
+)
+
+
+async def test_progress_is_told_up_to_the_total_and_changes_nothing(serve):
+    def use(gateway):
+        gateway.report("run", [Outcome("a", 1.0), Outcome("b", 0.0)])
+        told = []
+        watched = gateway.predict(LONG, "run", progress=lambda *each: told.append(each))
+        assert told == [(0, 40), (16, 40), (32, 40), (40, 40)]
+        plain = gateway.predict(LONG, "run")
+        assert {**asdict(watched), "timings_ms": 0} == {**asdict(plain), "timings_ms": 0}
+        assert gateway.predict_from(LONG, [Outcome("a", 1.0)], progress=print).values == [1.0] * 40
+        with pytest.raises(ClientError, match="404: no outcomes are known"):
+            gateway.predict(LONG, "nobody", progress=print)
+
+    await using(serve, use)
+
+
+async def test_the_async_client_is_told_the_same(serve):
+    async with serve() as (url, _), AsyncClient(url) as gateway:
+        await gateway.report("run", [Outcome("a", 1.0)])
+        told = []
+        found = await gateway.predict(LONG, "run", progress=lambda *each: told.append(each))
+        assert found.values == [1.0] * 40
+        assert told == [(0, 40), (16, 40), (32, 40), (40, 40)]
+        own = await gateway.predict_from(LONG, [Outcome("b", 0.5)], progress=lambda *each: told.append(each))
+        assert own.values == [0.5] * 40
+        assert told[4:] == [(0, 40), (40, 40)]
+
+
+class Slow(FakeScorer):
+    """Takes its time for every piece."""
+
+    async def embed_many(self, texts):
+        await asyncio.sleep(0.2)
+        return await super().embed_many(texts)
+
+
+async def test_what_the_callback_raises_ends_the_prediction_here_and_there(serve):
+    scorer = Slow()
+
+    def use(url):
+        def stop(done, total):
+            if done:
+                raise KeyboardInterrupt
+
+        with Client(url) as gateway:
+            with pytest.raises(KeyboardInterrupt):
+                gateway.predict_from(LONG, [], progress=stop)
+            assert gateway.predict_from(["a"], [Outcome("b", 0.25)]).values == [0.25]
+
+    async with serve(scorer=scorer) as (url, _):
+        await asyncio.to_thread(use, url)
+    assert 16 <= len(set(LONG) & set(scorer.read)) < 40
+    assert {"a", "b"} < set(scorer.read)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_a_stream_is_tried_again_before_it_begins_and_told_apart_when_it_breaks(kind, monkeypatch):
+    monkeypatch.setattr(client, "_wait_s", lambda reply: 0.0)
+    error = {"error": {"message": "ends", "type": "server_error", "param": None, "code": "not_ready"}}
+
+    async def predict(*replies):
+        coming = iter(replies)
+        asked, told = [], []
+
+        def answer(request):
+            asked.append(json.loads(request.content))
+            return next(coming)
+
+        gateway = kind("http://gateway")
+        http = {Client: httpx.Client, AsyncClient: httpx.AsyncClient}[kind]
+        gateway._http = http(base_url="http://gateway", transport=httpx.MockTransport(answer))
+        found = gateway.predict(["a", "b"], "run", progress=lambda *each: told.append(each))
+        found = await found if kind is AsyncClient else found
+        assert all(each["stream"] is True for each in asked)
+        return found.values, told, len(asked)
+
+    busy = httpx.Response(429, headers={"retry-after": "7"})
+    whole = story(begun(), begun(2), FOUND, "[DONE]")
+    assert await predict(busy, httpx.Response(503), whole) == ([0.5, 0.5], [(0, 2), (2, 2)], 3)
+    with pytest.raises(ClientError, match="500: ends") as caught:
+        await predict(story(begun(), json.dumps(error)))
+    assert caught.value.code == "not_ready"
+    for cut in (story(begun()), story(begun(), FOUND), httpx.Response(200, text=f"data: {FOUND[:20]}")):
+        with pytest.raises(httpx.TransportError, match="broke off"):
+            await predict(cut)
+
+
 def test_the_client_needs_neither_torch_nor_numpy():
     found = subprocess.run(
         [sys.executable, "-c", "import sys, router.client; print({'torch', 'numpy'} & sys.modules.keys())"],
@@ -229,3 +335,17 @@ async def test_the_documented_loop_of_ones_own_runs_as_it_stands_and_learns(serv
         await asyncio.to_thread(exec, example.replace("http://127.0.0.1:8000", url), scope)
     assert scope["skill"].mean() > 0.5  # from 0: half of the rollouts won
     assert set(scope["rounds"].counts) > {4}
+
+
+async def test_the_documented_bar_fills(serve, monkeypatch):
+    page = (ROOT / "docs" / "scheduler.md").read_text()
+    (example,) = re.findall(r"```python\n(from rich\.progress .*?)```", page, re.DOTALL)
+    scope = {"prompts": LONG}
+    shown = []
+    monkeypatch.setattr(Progress, "update", lambda bar, task, **fields: shown.append(fields))
+    async with serve() as (url, _):
+        async with AsyncClient(url) as gateway:
+            await gateway.report("run-1", [Outcome("a", 1.0)])
+        await asyncio.to_thread(exec, example.replace("http://127.0.0.1:8000", url), scope)
+    assert scope["values"] == [1.0] * 40
+    assert shown[-1] == {"completed": 40, "total": 40}

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import sqlite3
 import threading
+from contextlib import asynccontextmanager
 
+import httpx
 import numpy as np
 import pytest
 
+from router.api.progress import Telling
+from router.errors import NotReady
+from router.valuation import Loading
 from router.value.batcher import Scorer
 from tests.router.fakes import FakeScorer
+from tests.router.running import events
 from tests.router.store.disk import full_disk
 
 POLICY = "/v1/value/policies/run-1/outcomes"
@@ -217,3 +225,202 @@ async def test_a_full_store_refuses_outcomes_and_keeps_what_it_had(start):
         (kept,) = (await running.http.get("/v1/value/policies")).json()["data"]
         assert (kept["size"], kept["mean_reward"]) == (2, 0.5)
         assert (await running.http.post(POLICY, json={"outcomes": earned(1)})).is_success
+
+
+MANY = [f"prompt {i % 40}" for i in range(80)]
+
+
+def progress_of(told):
+    """How many were done at each event, of all of `MANY`."""
+    told = [json.loads(each) for each in told]
+    assert {each["object"] for each in told} == {"value.progress"}
+    assert {each["total"] for each in told} == {len(MANY)}
+    return [each["done"] for each in told]
+
+
+async def test_a_stream_tells_how_many_prompts_are_embedded_and_ends_with_the_answer(start):
+    scorer = Scorer(SlowModel())
+    async with start(scorer=scorer) as running:
+        await running.http.post(POLICY, json={"outcomes": earned(1, 0)})
+        asked = {"prompts": MANY, "policy": "run-1", "stream": True}
+        for done in ([0, 4, 36, 68, 80], [0, 80]):  # two were embedded as outcomes, all the second time
+            reply = await running.http.post("/v1/value/predict", json=asked)
+            assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+            *told, answer, end = events(reply)
+            assert end == "[DONE]"
+            assert progress_of(told) == done
+        whole = (await running.http.post("/v1/value/predict", json={**asked, "stream": False})).json()
+    await scorer.aclose()
+    answer = json.loads(answer)
+    assert set(answer.pop("timings_ms")) == set(whole.pop("timings_ms"))
+    assert answer == whole
+
+
+async def test_a_context_of_ones_own_is_streamed_too(start):
+    async with start() as running:
+        reply = await predict(running, context=earned(1, 0, 0, 0), stream=True)
+    *told, answer, end = events(reply)
+    assert [json.loads(each)["done"] for each in told] == [0, 2]
+    assert json.loads(answer)["values"] == [0.25, 0.25]
+    assert end == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({"context": earned(1), "stream": "yes"}, 400, "stream"),
+        ({"context": earned(2)}, 400, "context.0.reward"),
+        ({"policy": "nobody"}, 404, "policy"),
+    ],
+)
+async def test_what_is_refused_before_the_stream_keeps_its_status(start, body, status, param):
+    async with start() as running:
+        reply = await predict(running, **{"stream": True, **body})
+    assert reply.status_code == status
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json()["error"]["param"] == param
+
+
+async def test_a_stream_beyond_the_queue_or_before_v0_is_told_when_to_come_back(start, monkeypatch):
+    scorer = FakeScorer()
+    async with start(scorer=scorer) as running:
+        scorer.gate.clear()
+        waiting = [asyncio.create_task(predict(running, context=earned(1), stream=True)) for _ in range(9)]
+        await asyncio.sleep(0.1)
+        busy = await predict(running, context=earned(1), stream=True)
+        scorer.gate.set()
+        assert {events(each)[-1] for each in await asyncio.gather(*waiting)} == {"[DONE]"}
+
+        async def ready(self, patience_s):
+            raise NotReady("the value model is still loading")
+
+        monkeypatch.setattr(Loading, "ready", ready)
+        loading = await predict(running, context=earned(1), stream=True)
+    assert (busy.status_code, busy.json()["error"]["code"]) == (429, "too_busy")
+    assert (loading.status_code, loading.json()["error"]["code"]) == (503, "not_ready")
+    assert all(int(each.headers["retry-after"]) >= 1 for each in (busy, loading))
+
+
+async def test_a_budgets_prediction_is_no_stream(start):
+    async with start() as running:
+        asked = {"prompts": ["a"], "context": [], "stream": True}
+        reply = await running.http.post("/v1/schedule/budget", json={"predict": asked, "total": 8})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "predict.stream")
+
+
+class BreakingModel(SlowModel):
+    """Its third pass fails."""
+
+    def embed(self, texts):
+        if len(self.passes) == 2:
+            self.passes.append(0)
+            raise RuntimeError("prompt 7 is too much")
+        return super().embed(texts)
+
+
+async def test_what_fails_midway_is_an_event_and_what_was_done_is_not_lost(start, caplog):
+    scorer = Scorer(BreakingModel())
+    asked = {"prompts": MANY, "context": [], "stream": True}
+    async with start(scorer=scorer) as running:
+        with caplog.at_level(logging.ERROR, "router"):
+            broken = await running.http.post("/v1/value/predict", json=asked)
+        again = await running.http.post("/v1/value/predict", json=asked)
+    await scorer.aclose()
+    *told, last = events(broken)
+    assert progress_of(told) == [0, 32, 64]
+    last = json.loads(last)
+    assert last["error"]["type"] == "server_error"
+    assert broken.headers["x-request-id"] in last["error"]["message"]
+    assert broken.headers["x-request-id"] in caplog.text
+    assert "prompt 7" not in broken.text + caplog.text
+    *told, _, end = events(again)
+    assert progress_of(told) == [0, 64, 80]
+    assert end == "[DONE]"
+
+
+@asynccontextmanager
+async def watching(http, **fields):
+    """A stream that is left once its first event has come."""
+    body = {"prompts": ["a"], "stream": True, **fields}
+    async with asyncio.timeout(10), http.stream("POST", "/v1/value/predict", json=body) as reply:
+        assert reply.status_code == 200
+        lines = aiter(reply.aiter_lines())
+        assert '"done":0' in await anext(lines)
+        yield
+
+
+async def test_a_client_that_leaves_a_stream_frees_its_place_at_once(serve):
+    scorer = FakeScorer()
+    scorer.gate.clear()  # all the while: nobody's work goes on
+
+    async with serve(scorer=scorer) as (url, _), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        try:
+            for turn in range(12):  # more than may wait; each only gets its turn when the one before has left
+                async with watching(http, context=[{"prompt": f"left {turn}", "reward": 1}]):
+                    pass
+            async with watching(http, context=[{"prompt": "held", "reward": 1}]):
+                body = {"prompts": ["b"], "context": [{"prompt": "c", "reward": 0.25}], "stream": True}
+                for leave in (True, False):  # who waits leaves a place too
+                    waiting = [
+                        asyncio.create_task(http.post("/v1/value/predict", json=body)) for _ in range(8)
+                    ]
+                    await asyncio.sleep(0.5)
+                    assert not any(each.done() for each in waiting)
+                    if leave:
+                        for each in waiting:
+                            each.cancel()
+                        await asyncio.wait(waiting)
+                        await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)
+        finally:
+            scorer.gate.set()
+        replies = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    assert [json.loads(events(each)[-2])["values"] for each in replies] == [[0.25]] * 8
+    assert set(scorer.read) == {"b", "c"}
+
+
+async def tell(work, send):
+    """`work` told to a client that stays; gives what the scope says of it."""
+    scope = {"type": "http", "request_id": "req_1"}
+    task = asyncio.create_task(Telling(work)(scope, asyncio.Event().wait, send))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task})
+    return scope, task
+
+
+async def test_a_gateway_that_ends_tells_a_stream_so():
+    sent = []
+
+    async def work(tell):
+        await tell({"done": 0})
+        await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope, task = await tell(work, send)
+    assert task.cancelled()
+    assert (scope["status"], scope["error"]) == (503, "NotReady")
+    assert sent[0]["status"] == 200
+    assert sent[1]["body"] == b'data: {"done":0}\n\n'
+    assert json.loads(sent[2]["body"].removeprefix(b"data: "))["error"]["code"] == "not_ready"
+    assert not sent[2]["more_body"]
+
+
+async def test_a_server_that_says_that_the_client_left_ends_the_work():
+    went_on = []
+
+    async def work(tell):
+        await tell({"done": 0})
+        went_on.append(True)
+
+    async def send(message):
+        raise OSError
+
+    scope, task = await tell(work, send)
+    assert task.done()
+    assert not task.cancelled()
+    assert task.exception() is None
+    assert scope["status"] == 499
+    assert not went_on

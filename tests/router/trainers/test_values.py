@@ -31,11 +31,13 @@ async def test_a_gateway_is_asked_and_told(serve):
 async def test_the_whole_buffer_is_read_and_requests_stay_within_their_bounds(serve):
     def use(url):
         with Client(url) as gateway:
-            values = GatewayValues(gateway, "run")
+            told = []
+            values = GatewayValues(gateway, "run", lambda done, total: told.append((done, total)))
             prompts = [f"{i} + 1?" for i in range(1300)]
             values.report(prompts, [0.0] * 1044 + [1.0] * 256, [1] * 1300)
             assert gateway.policies()[0].size == 512
             assert values.predict(prompts) == pytest.approx([0.5] * 1300, abs=1e-5)
+            assert told == [(0, 1300), (1024, 1300), (1024, 1300), (1300, 1300)]  # all were embedded before
 
     async with serve() as (url, _):
         await asyncio.to_thread(use, url)
