@@ -6,6 +6,8 @@ import torch
 
 JITTER = 1e-3  # on the diagonal of what landmarks are to each other
 FAR = -40.0  # logarithm of a likeness that is none
+NEWTON = 4  # steps of a calibration
+SLOPES = (0.25, 4.0)  # of logits, at the extremes
 BLOCK = 2048  # queries whose likeness to a context's rows is held in memory together
 
 
@@ -177,6 +179,28 @@ def moved(gram: torch.Tensor, pull: torch.Tensor, doubt: torch.Tensor) -> torch.
     """How far the evidence moves stacking weights (…, G) from their start, whose precisions are `doubt` (G,)."""
     identity = torch.eye(gram.shape[-1], device=gram.device, dtype=gram.dtype)
     return torch.linalg.solve(gram + doubt.unsqueeze(-1) * identity, pull)
+
+
+def tilted(
+    logits: torch.Tensor,  # (B, N), of left-out guesses
+    outcomes: torch.Tensor,  # (B, N) in [0, 1]
+    weights: torch.Tensor,  # (B, N)
+    doubt: float,
+) -> torch.Tensor:
+    """
+    Slope and offset (B, 2) with which logits foretell the outcomes best (Platt, 1999), drawn to 1 and 0 by `doubt`, the
+    precision of either. The slope stays positive, so that no order changes.
+    """
+    inputs = torch.stack([logits, torch.ones_like(logits)], dim=-1)  # (B, N, 2)
+    start = torch.tensor([1.0, 0.0], device=logits.device, dtype=logits.dtype).expand(len(logits), 2)
+    found = start
+    for _ in range(NEWTON):
+        p = torch.sigmoid((inputs @ found.unsqueeze(-1)).squeeze(-1))
+        pull = (inputs.mT @ ((outcomes - p) * weights).unsqueeze(-1)).squeeze(-1) - doubt * (found - start)
+        gram = (inputs * (p * (1 - p) * weights).unsqueeze(-1)).mT @ inputs
+        found = found + moved(gram, pull, torch.full_like(start[0], doubt))
+        found = torch.stack([found[:, 0].clamp(*SLOPES), found[:, 1]], dim=-1)
+    return found
 
 
 def soft_clamp(values: torch.Tensor, edge: float = 0.02) -> torch.Tensor:

@@ -2,13 +2,14 @@
 
 What a model scores on a prompt is taken apart: its level, what the prompt is to the whole fleet (the common part), and
 what it is to this model beside that (its own part). Both parts are foretold by plain in-context learners: ridge
-regressions over the embedding, at several penalties, and over what a reader makes of it, who was taught by the
-outcomes of other models; kernel ridges, for what bends; and averages over prompts that are much alike. Likeness is of
-directions as seen from the middle of the context, so that a narrow domain is spread as a wide one is. Each learner is
-believed as far as it foretells rows that are left out, and all are stacked by the same measure, drawn to learned
-proportions. Nothing descends a gradient at inference. Beside the reader training learns little, so that little is lost
-on a source it never saw: how much each group of columns counts to each ridge, the penalties, how sharp likeness is, how
-far to trust a short context, and how far the reader.
+regressions over the embedding, at several penalties, and over what a reader makes of it, who was taught by the outcomes
+of other models; kernel ridges, for what bends; and averages over prompts that are much alike. Likeness is of directions
+as seen from the middle of the context, so that a narrow domain is spread as a wide one is. Each learner is believed as
+far as it foretells rows that are left out, and all are stacked by the same measure, drawn to learned proportions; what
+comes out is calibrated by the values of left-out rows, a fleet's by one slope and one offset, so that its order stays.
+Nothing descends a gradient at inference. Beside the reader training learns little, so that little is lost on a source
+it never saw: how much each group of columns counts to each ridge, the penalties, how sharp likeness is, how far to
+trust a short context, and how far the reader.
 
 The common part completes the matrix of prompts and models in context, at rank one: a model with few outcomes borrows
 what the fleet's say of a prompt's difficulty, and where models are compared its noise does not enter, for it is the
@@ -33,6 +34,7 @@ from router.value.heads.closed_form import (
     kernel_sums,
     moved,
     soft_clamp,
+    tilted,
 )
 from router.value.heads.contexts import Common, IclContext, Part
 from router.value.heads.reader import Reader
@@ -47,6 +49,7 @@ CURVE_PENALTY = 3.0  # of the kernel ridges, at the start
 CREDIT = 3.0  # rows for which a learner is believed before its left-out guesses are looked at
 RIGOUR = 0.2  # with which learners are weighed by their likelihoods; 1 is Bayes' rule
 FIRM = 16.0  # rows at which their middle counts half
+TILT_DOUBT = 30.0  # precision with which a calibration begins at none
 SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 
 
@@ -111,6 +114,7 @@ class _Learnt:
 class _Begun:
     """Own parts of B contexts whose learners are fitted but not stacked yet."""
 
+    labels: torch.Tensor  # (B, N)
     target: torch.Tensor  # (B, N)
     weights: torch.Tensor  # (B, N)
     level: torch.Tensor  # (B,)
@@ -189,7 +193,7 @@ class IclHead(nn.Module):
         else:
             common = common or self.nothing()
             begun = self._begin(rows, labels, weights, common, self.recall(rows, common))
-        return self._finish(begun, common)
+        return self._finish([begun], common, fleet=together)[0]
 
     def read_fleet(
         self,
@@ -209,8 +213,7 @@ class IclHead(nn.Module):
             begun.append(
                 self._begin(rows, outcomes, torch.ones_like(outcomes), common, self.recall(rows, common))
             )
-        common = self.pool(begun, common)
-        return [self._finish(each, common) for each in begun]
+        return self._finish(begun, self.pool(begun, common), fleet=True)
 
     def read_common(self, rows: Rows, labels: torch.Tensor, weights: torch.Tensor) -> Common:
         """The common part of a fleet's outcomes (B, N), 0 where the weights are."""
@@ -227,7 +230,8 @@ class IclHead(nn.Module):
         foretold = (left_out @ blend.unsqueeze(-1)).squeeze(-1)[0]
         known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
         part = self._part(learnt, blend, mean * trust, trust)
-        return Common(part, blend[0, -1], level, torch.zeros_like(self.start_own), known, foretold)
+        shift = torch.zeros_like(self.start_own)
+        return Common(part, blend[0, -1], level, shift, known, foretold, self.untilted())
 
     def nothing(self) -> Common:
         """The common part where there is no fleet: the learned difficulty alone."""
@@ -245,7 +249,13 @@ class IclHead(nn.Module):
             empty(1, 0),
         )
         return Common(
-            none, self.start_common[-1], empty(()) + 0.5, empty(self.config.learners + 1), empty(0), empty(0)
+            none,
+            self.start_common[-1],
+            empty(()) + 0.5,
+            empty(self.config.learners + 1),
+            empty(0),
+            empty(0),
+            self.untilted(),
         )
 
     def recall(self, rows: Rows, common: Common) -> tuple[torch.Tensor, torch.Tensor]:
@@ -270,10 +280,18 @@ class IclHead(nn.Module):
         """Logits (B, M) of queries (M, D) against every context."""
         rows = self.look(embeddings)
         common = context.share.unsqueeze(1) * self.value_common(rows, context.common)
-        return self.logits(context.level.unsqueeze(1) + common + self._foretell(rows, context.own))
+        values = context.level.unsqueeze(1) + common + self._foretell(rows, context.own)
+        return self.logits(values, context.tilt)
 
-    def logits(self, values: torch.Tensor) -> torch.Tensor:
-        """Values, which closed forms may put beyond [0, 1], to logits."""
+    def logits(self, values: torch.Tensor, tilt: torch.Tensor) -> torch.Tensor:
+        """Values (B, M), which closed forms may put beyond [0, 1], to logits, calibrated by tilts (B, 2)."""
+        return tilt[:, :1] * self._raw(values) + tilt[:, 1:]
+
+    def untilted(self) -> torch.Tensor:
+        """The calibration (2,) that changes nothing."""
+        return self.base.new_tensor((1.0, 0.0))
+
+    def _raw(self, values: torch.Tensor) -> torch.Tensor:
         return self.base[0] * torch.logit(soft_clamp(values)) + self.base[1]
 
     def value_common(self, rows: Rows, common: Common) -> torch.Tensor:
@@ -293,9 +311,33 @@ class IclHead(nn.Module):
         target = (labels - level.unsqueeze(1) - known) * weights
         left_out, learnt = self._learn(rows, target, weights, 1, common)
         left_out = torch.cat([left_out, foretold.expand_as(target).unsqueeze(-1)], dim=-1)
-        return _Begun(target, weights, level, left_out, learnt)
+        return _Begun(labels, target, weights, level, left_out, learnt)
 
-    def _finish(self, begun: _Begun, common: Common) -> IclContext:
+    def _finish(self, begun: Sequence[_Begun], common: Common, *, fleet: bool) -> list[IclContext]:
+        """
+        Contexts beside one common part; those of a `fleet` that was read together are calibrated together. A head in
+        training is not calibrated: it is to learn what is right without.
+        """
+        read = [self._stack(each, common) for each in begun]
+        if self.training:
+            return read
+        told = [
+            (self._raw(context.foretold), each.labels, each.weights)
+            for each, context in zip(begun, read, strict=True)
+        ]
+        if fleet:
+            logits, labels, weights = (
+                torch.cat([rows.flatten() for rows in column])[None] for column in zip(*told, strict=True)
+            )
+            common = replace(common, tilt=tilted(logits, labels, weights, TILT_DOUBT)[0])
+        if len(common.known):  # values of one fleet are compared: one calibration for all
+            return [replace(each, common=common, tilt=common.tilt.expand(each.batch, 2)) for each in read]
+        return [
+            replace(context, tilt=tilted(logits, labels, weights, TILT_DOUBT))
+            for context, (logits, labels, weights) in zip(read, told, strict=True)
+        ]
+
+    def _stack(self, begun: _Begun, common: Common) -> IclContext:
         fleet = len(common.known) > 0
         start = (self.start_own + common.shift if fleet else self.start_alone)[None]
         told = evidence(begun.left_out, begun.target, begun.weights, start)
@@ -303,7 +345,8 @@ class IclHead(nn.Module):
         own = (begun.left_out @ blend.unsqueeze(-1)).squeeze(-1)
         part = self._part(begun.learnt, blend, begun.target, begun.weights)
         foretold = begun.level.unsqueeze(1) + begun.left_out[..., -1] + own
-        return IclContext(common, part, 1 + blend[:, -1], begun.level, foretold)
+        tilt = common.tilt.expand(len(own), 2)
+        return IclContext(common, part, 1 + blend[:, -1], begun.level, foretold, tilt)
 
     def _part(
         self, learnt: _Learnt, blend: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
