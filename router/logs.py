@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 import traceback
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from router.ended import Ended
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,20 @@ def configure(kind: Literal["json", "text"]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in TOO_TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def write_before_sigterm() -> None:
+    """
+    From now on SIGTERM ends the process after what the handlers keep is written. uvicorn sends it again once it has
+    shut down, and no exit hook would run. Call it from the main thread.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        logging.shutdown()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 class Gathered(logging.StreamHandler[Any]):

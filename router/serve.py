@@ -10,7 +10,7 @@ import uvicorn
 
 from router import heap
 from router.app import create_app
-from router.logs import configure
+from router.logs import configure, write_before_sigterm
 from router.store.engine import open_store
 from router.store.keys import list_keys
 
@@ -27,6 +27,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     heap.one_heap()
     heap.keep_giving_back()
     configure(settings.server.log)
+    write_before_sigterm()
     host = where(settings, settings.server.host if host is None else host)
     uvicorn.run(
         create_app(settings),

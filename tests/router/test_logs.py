@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -180,3 +181,20 @@ def test_a_reader_that_is_gone_is_no_error(gathered, capsys):
     stream.close()
     log.warning("nobody hears")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM to catch")
+def test_the_last_lines_are_written_before_sigterm_ends_the_process():
+    program = """
+import logging, signal
+from router.logs import configure, write_before_sigterm
+configure("text")
+write_before_sigterm()
+logging.getLogger("router").info("the last line")
+signal.raise_signal(signal.SIGTERM)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == -signal.SIGTERM
+    assert "the last line" in ended.stderr
