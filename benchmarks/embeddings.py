@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,11 @@ def _cached(
                 _save(part, _encode(texts[start : start + PART_ROWS], encode))
             parts.append(part)
             bar.advance(task, min(PART_ROWS, len(texts) - start))
-    computed = np.concatenate([np.load(part) for part in parts])
+    try:
+        computed = np.concatenate([np.load(part) for part in parts])
+    except FileNotFoundError:  # another process was at the same, and has put the parts together
+        made: NDArray[np.float32] = np.load(whole).astype(np.float32)
+        return made
     _save(whole, computed)
     for part in parts:
         part.unlink(missing_ok=True)
@@ -123,7 +128,7 @@ def _encode(
 
 
 def _save(path: Path, array: NDArray[np.floating]) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     with unfinished.open("wb") as file:
         np.save(file, array)
     unfinished.replace(path)

@@ -71,6 +71,22 @@ def native(folder, outcomes, vectors):
     np.save(folder / "minilm.npy", vectors.astype(np.float16))
 
 
+def test_two_processes_at_the_same_prompts_do_not_disturb_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, "PART_ROWS", 16)
+    outcomes, slow = tiny_outcomes(prompts=50), FakeBackbone()
+    encode = slow.encode
+
+    def overtaken(texts):
+        if slow.read >= 48:  # the other finishes while this one is at the last part
+            embeddings.pooled(outcomes, FakeBackbone(), tmp_path, progress=False)
+        return encode(texts)
+
+    slow.encode = overtaken
+    found = embeddings.pooled(outcomes, slow, tmp_path, progress=False)
+    np.testing.assert_allclose(found, own(FakeBackbone(), outcomes), rtol=1e-6)
+    assert slow.read == 50
+
+
 def test_ready_embeddings_are_aligned_by_prompt(tmp_path):
     backbone, outcomes = FakeBackbone(MINILM_SHA256[:12]), tiny_outcomes(prompts=40)
     vectors = own(backbone, outcomes)
