@@ -70,6 +70,17 @@ def compare(
     show(first, second, out)
 
 
+@app.command()
+def tables(
+    outs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="OUT folders of `sweep`.")],
+    weights: Annotated[Path | None, typer.Option(help="V0's weights there. Default: the package's.")] = None,
+) -> None:
+    """What sweeps found, as Markdown: routers, what V0's head and embedding earn, who is ahead; paired intervals."""
+    from benchmarks.tables_command import run
+
+    run(outs, weights)
+
+
 @app.command("min-success")
 def min_success(
     data: Data = None,
