@@ -45,7 +45,10 @@ def _section(
     out: Path, weights: Path | None, result: Results, entry: DataEntry, found: dict[str, Part]
 ) -> Section:
     fleets: list[Fleet] = ["all", "left-out"] if result.split == "models" else ["all"]
-    in_parts = {fleet: found[f"{entry.name}, {output.FLEET_TITLES[fleet]}"] for fleet in fleets}
+    titles = {fleet: f"{entry.name}, {output.FLEET_TITLES[fleet]}" for fleet in fleets}
+    if any(title not in found for title in titles.values()):
+        raise OutcomesError(f"{entry.name}: has no figures yet; `sweep` goes on where it stopped", out)
+    in_parts = {fleet: found[title] for fleet, title in titles.items()}
     settings = Settings(
         out=out,
         routers=tuple(in_parts["all"].routers),

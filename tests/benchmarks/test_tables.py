@@ -193,6 +193,11 @@ def test_other_data_than_the_sweeps_is_refused(out, capsys):
     with pytest.raises(typer.Exit):
         tables_command.run([folder], None)
     assert "has no cells of" in capsys.readouterr().err
+    made = results.read(folder)
+    results.write(made.model_copy(update={"title": "mean of 2 datasets, all models"}), folder)
+    with pytest.raises(typer.Exit):
+        tables_command.run([folder], None)
+    assert "a: has no figures yet" in capsys.readouterr().err
     with pytest.raises(typer.Exit):
         tables_command.run([folder / "nothing"], None)
     assert "cannot be read" in capsys.readouterr().err
