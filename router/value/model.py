@@ -127,7 +127,7 @@ class V0(FromPairs[IclContext]):
         if sum(len(rows) > 0 for rows, _ in checked) < 2:  # a fleet of one has nothing in common
             return [self._fit(*history) for history in histories]
         keys = [[row.tobytes() for row in rows.cpu().numpy()] for rows, _ in checked]
-        counts = Counter(key for each in keys for key in set(each))
+        counts = Counter(key for each in keys for key in dict.fromkeys(each))  # a set's order changes by run
         column = {key: i for i, (key, _) in enumerate(counts.most_common(COMMON_PROMPTS))}
         table = torch.zeros(len(column), self.dim, device=self._device)
         sums, counted = (torch.zeros(len(checked), len(column), device=self._device) for _ in range(2))

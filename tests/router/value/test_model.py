@@ -56,6 +56,17 @@ def test_many_contexts_in_one_pass_value_as_each_alone(value_model):
     np.testing.assert_allclose(together, np.stack(alone, axis=1), atol=1e-4)
 
 
+def test_a_fleets_prompts_are_read_in_the_order_they_came_in(value_model, monkeypatch):
+    """Not in that of a set, which every process has another of."""
+    embeddings = value_model.embed(CITIES + SUMS)
+    head, seen = value_model._network.head, []
+    read = head.read_fleet
+    monkeypatch.setattr(head, "read_fleet", lambda table, *rest: seen.append(table) or read(table, *rest))
+    order = np.random.default_rng(0).permutation(len(embeddings))
+    value_model.fit_fleet([(embeddings[order], np.zeros(12)), (embeddings[order], np.ones(12))])
+    np.testing.assert_array_equal(seen[0].numpy(), embeddings[order])
+
+
 def test_a_fleet_that_shares_its_prompts_and_one_that_does_not_are_valued_in_one_pass(value_model):
     embeddings = value_model.embed(CITIES + SUMS)
     able = np.arange(12) < 6
