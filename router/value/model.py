@@ -127,8 +127,7 @@ class V0(FromPairs[IclContext]):
         if sum(len(rows) > 0 for rows, _ in checked) < 2:  # a fleet of one has nothing in common
             return [self._fit(*history) for history in histories]
         keys = [[row.tobytes() for row in rows.cpu().numpy()] for rows, _ in checked]
-        counts = Counter(key for each in keys for key in dict.fromkeys(each))  # a set's order changes by run
-        column = {key: i for i, (key, _) in enumerate(counts.most_common(COMMON_PROMPTS))}
+        column = {key: i for i, key in enumerate(_shared(keys, COMMON_PROMPTS))}
         table = torch.zeros(len(column), self.dim, device=self._device)
         sums, counted = (torch.zeros(len(checked), len(column), device=self._device) for _ in range(2))
         groups: dict[tuple[bytes, ...], list[int]] = {}
@@ -195,6 +194,22 @@ class V0(FromPairs[IclContext]):
                 self._stacks.popitem(last=False)
         self._stacks.move_to_end(key)
         return self._stacks[key][1]
+
+
+def _shared(histories: Sequence[Sequence[bytes]], most: int) -> list[bytes]:
+    """
+    The prompts that most of the models answered, in the order they came in; of those that tie at the edge some, spread
+    evenly. Nothing depends on the order of a set, which every process has another of.
+    """
+    counts = Counter(key for each in histories for key in dict.fromkeys(each))
+    ranked = counts.most_common()
+    if len(ranked) <= most:
+        return [key for key, _ in ranked]
+    edge = ranked[most - 1][1]
+    sure = [key for key, count in ranked if count > edge]
+    tied = [key for key, count in ranked if count == edge]
+    room = most - len(sure)
+    return sure + [tied[i * len(tied) // room] for i in range(room)]
 
 
 def _digest(module: torch.nn.Module) -> str:

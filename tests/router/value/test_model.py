@@ -67,6 +67,20 @@ def test_a_fleets_prompts_are_read_in_the_order_they_came_in(value_model, monkey
     np.testing.assert_array_equal(seen[0].numpy(), embeddings[order])
 
 
+def test_of_prompts_that_as_many_models_answered_the_common_part_reads_some_of_every_kind(
+    value_model, monkeypatch
+):
+    embeddings = value_model.embed(CITIES + SUMS)
+    head, seen = value_model._network.head, []
+    read = head.read_fleet
+    monkeypatch.setattr(head, "read_fleet", lambda table, *rest: seen.append(table) or read(table, *rest))
+    monkeypatch.setattr("router.value.model.COMMON_PROMPTS", 5)
+    both = embeddings[[11]]  # two models answered it
+    cities, sums = (np.concatenate([rows, both]) for rows in (embeddings[:6], embeddings[6:11]))
+    value_model.fit_fleet([(cities, np.zeros(7)), (sums, np.ones(6))])
+    np.testing.assert_array_equal(seen[0].numpy(), np.concatenate([both, embeddings[[0, 2, 5, 8]]]))
+
+
 def test_a_fleet_that_shares_its_prompts_and_one_that_does_not_are_valued_in_one_pass(value_model):
     embeddings = value_model.embed(CITIES + SUMS)
     able = np.arange(12) < 6
