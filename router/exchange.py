@@ -13,8 +13,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-import anyio
-import anyio.lowlevel
 import orjson
 from starlette.responses import Response
 
@@ -22,6 +20,7 @@ from router.call import with_headers
 from router.decide import after_failures
 from router.ended import Routing, saved_usd
 from router.errors import GatewayError, NoCandidate, NotReady, UpstreamFailed
+from router.leaving import until_the_client_leaves
 from router.ledger import NO_VERSION, prompt_row
 from router.store.rows import CandidateRow, DecisionRow
 from router.till import Till
@@ -31,7 +30,7 @@ from router.wire.stream import Retelling
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from router.call import Call
     from router.decide import Decision
@@ -81,24 +80,13 @@ class Exchange(Response):
         self._call = with_headers(self._call, scope["headers"])
         self._scope = scope
         try:
-            with anyio.CancelScope() as until_the_client_leaves:
-
-                async def sending(message: Message) -> None:
-                    try:
-                        await send(message)
-                    except OSError:  # how some servers say that the client has left
-                        until_the_client_leaves.cancel()
-                        await anyio.lowlevel.checkpoint()  # ends us here
-
-                watch = asyncio.create_task(_watch(receive, until_the_client_leaves))
+            with until_the_client_leaves(receive, send) as (leaving, sending):
                 try:
                     await self._answer(sending)
                 except asyncio.CancelledError:
-                    if not until_the_client_leaves.cancel_called:
+                    if not leaving.cancel_called:
                         await self._break_off(sending)  # the gateway ends, and cannot wait any longer
                     raise
-                finally:
-                    watch.cancel()
         finally:
             scope["status"] = self._status
             try:
@@ -328,13 +316,6 @@ class Exchange(Response):
             upstream_ms=self._upstream_s * 1e3,
             failed=tuple(self._failed.items()),
         )
-
-
-async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
-    """Cancel the scope when the client leaves."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 async def _start(send: Send, status: int, headers: Mapping[str, str]) -> None:

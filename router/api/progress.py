@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.lowlevel
 import orjson
 from starlette.responses import StreamingResponse
 
 from router.api.failures import CLIENT_LEFT
 from router.errors import GatewayError, NotReady
+from router.leaving import until_the_client_leaves
 from router.relay import DONE
 
 if TYPE_CHECKING:
@@ -37,33 +36,18 @@ class Telling(StreamingResponse):
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with anyio.CancelScope() as until_the_client_leaves:
-
-            async def sending(message: Message) -> None:
-                try:
-                    await send(message)
-                except OSError:  # how some servers say that the client has left
-                    until_the_client_leaves.cancel()
-                    await anyio.lowlevel.checkpoint()  # ends us here
-
-            async def watch() -> None:
-                await self.listen_for_disconnect(receive)
-                until_the_client_leaves.cancel()
-
-            watching = asyncio.create_task(watch())
+        with until_the_client_leaves(receive, send) as (leaving, sending):
             try:
                 await self._tell(sending)
             except (Exception, asyncio.CancelledError) as error:
-                if until_the_client_leaves.cancel_called or not self._started:
+                if leaving.cancel_called or not self._started:
                     raise
                 ours = _ours(error, scope)
                 scope["status"], scope["error"] = ours.status, type(ours).__name__
                 await sending(_body(_event(ours.envelope()), more=False))
                 if ours is not error:
                     raise  # for the log
-            finally:
-                watching.cancel()
-        if until_the_client_leaves.cancelled_caught:
+        if leaving.cancelled_caught:
             scope["status"] = CLIENT_LEFT
 
     async def _tell(self, send: Send) -> None:
