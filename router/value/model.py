@@ -175,7 +175,9 @@ class V0(FromPairs[IclContext]):
     @torch.inference_mode()
     def foretold(self, context: Context) -> NDArray[np.float32]:
         """The values (N,) of one context's own rows, each as if it had been left out."""
-        return torch.sigmoid(self._network.head.logits(context.foretold, context.tilt))[0].cpu().numpy()
+        return (
+            torch.sigmoid(self._network.head.logits(context.foretold, context.calibration))[0].cpu().numpy()
+        )
 
     def _stacked(self, contexts: Sequence[Context]) -> list[tuple[list[int], Context]]:
         """

@@ -181,7 +181,7 @@ def moved(gram: torch.Tensor, pull: torch.Tensor, doubt: torch.Tensor) -> torch.
     return torch.linalg.solve(gram + doubt.unsqueeze(-1) * identity, pull)
 
 
-def tilted(
+def platt(
     logits: torch.Tensor,  # (B, N), of left-out guesses
     outcomes: torch.Tensor,  # (B, N) in [0, 1]
     weights: torch.Tensor,  # (B, N)

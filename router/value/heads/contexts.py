@@ -41,7 +41,7 @@ class Common:
     shift: torch.Tensor  # (G+1,): where the stacking of own parts begins, against the learned start
     known: torch.Tensor  # (N,): the common part at its own rows, their outcomes known
     foretold: torch.Tensor  # (N,): the same, foretold from the other rows
-    tilt: torch.Tensor  # (2,): slope and offset of the fleet's logits
+    calibration: torch.Tensor  # (2,): slope and offset of the fleet's logits
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class IclContext:
     share: torch.Tensor  # (B,): how much of the common part the model shows
     level: torch.Tensor  # (B,)
     foretold: torch.Tensor  # (B, N): each row's value when it is left out
-    tilt: torch.Tensor  # (B, 2): slope and offset of logits, a whole fleet's the same
+    calibration: torch.Tensor  # (B, 2): slope and offset of logits, a whole fleet's the same
 
     @property
     def batch(self) -> int:
@@ -121,7 +121,7 @@ def stack(contexts: Sequence[IclContext]) -> IclContext:
         share=torch.cat([context.share for context in contexts]),
         level=torch.cat([context.level for context in contexts]),
         foretold=beside([context.foretold for context in contexts]),
-        tilt=torch.cat([context.tilt for context in contexts]),
+        calibration=torch.cat([context.calibration for context in contexts]),
     )
 
 
@@ -148,7 +148,7 @@ def split(contexts: IclContext) -> list[IclContext]:
                 one(own.targets, i),
                 one(own.weights, i),
             ),
-            *(one(getattr(contexts, name), i) for name in ("share", "level", "foretold", "tilt")),
+            *(one(getattr(contexts, name), i) for name in ("share", "level", "foretold", "calibration")),
         )
         for i in range(contexts.batch)
     ]

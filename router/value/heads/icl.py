@@ -33,8 +33,8 @@ from router.value.heads.closed_form import (
     kernel_averages,
     kernel_sums,
     moved,
+    platt,
     soft_clamp,
-    tilted,
 )
 from router.value.heads.contexts import Common, IclContext, Part
 from router.value.heads.reader import Reader
@@ -49,7 +49,7 @@ CURVE_PENALTY = 3.0  # of the kernel ridges, at the start
 CREDIT = 3.0  # rows for which a learner is believed before its left-out guesses are looked at
 RIGOUR = 0.2  # with which learners are weighed by their likelihoods; 1 is Bayes' rule
 FIRM = 16.0  # rows at which their middle counts half
-TILT_DOUBT = 30.0  # precision with which a calibration begins at none
+CALIBRATION_DOUBT = 30.0  # precision with which a calibration begins at none
 SAME = 0.9998  # cosine of two prompts' places from which on they are one prompt
 
 
@@ -231,7 +231,7 @@ class IclHead(nn.Module):
         known = (counts * mean[0] + rivals * foretold) / (counts + rivals)
         part = self._part(learnt, blend, mean * trust, trust)
         shift = torch.zeros_like(self.start_own)
-        return Common(part, blend[0, -1], level, shift, known, foretold, self.untilted())
+        return Common(part, blend[0, -1], level, shift, known, foretold, self.uncalibrated())
 
     def nothing(self) -> Common:
         """The common part where there is no fleet: the learned difficulty alone."""
@@ -255,7 +255,7 @@ class IclHead(nn.Module):
             empty(self.config.learners + 1),
             empty(0),
             empty(0),
-            self.untilted(),
+            self.uncalibrated(),
         )
 
     def recall(self, rows: Rows, common: Common) -> tuple[torch.Tensor, torch.Tensor]:
@@ -281,13 +281,13 @@ class IclHead(nn.Module):
         rows = self.look(embeddings)
         common = context.share.unsqueeze(1) * self.value_common(rows, context.common)
         values = context.level.unsqueeze(1) + common + self._foretell(rows, context.own)
-        return self.logits(values, context.tilt)
+        return self.logits(values, context.calibration)
 
-    def logits(self, values: torch.Tensor, tilt: torch.Tensor) -> torch.Tensor:
-        """Values (B, M), which closed forms may put beyond [0, 1], to logits, calibrated by tilts (B, 2)."""
-        return tilt[:, :1] * self._raw(values) + tilt[:, 1:]
+    def logits(self, values: torch.Tensor, calibration: torch.Tensor) -> torch.Tensor:
+        """Values (B, M), which closed forms may put beyond [0, 1], to logits, by calibrations (B, 2)."""
+        return calibration[:, :1] * self._raw(values) + calibration[:, 1:]
 
-    def untilted(self) -> torch.Tensor:
+    def uncalibrated(self) -> torch.Tensor:
         """The calibration (2,) that changes nothing."""
         return self.base.new_tensor((1.0, 0.0))
 
@@ -329,11 +329,14 @@ class IclHead(nn.Module):
             logits, labels, weights = (
                 torch.cat([rows.flatten() for rows in column])[None] for column in zip(*told, strict=True)
             )
-            common = replace(common, tilt=tilted(logits, labels, weights, TILT_DOUBT)[0])
+            common = replace(common, calibration=platt(logits, labels, weights, CALIBRATION_DOUBT)[0])
         if len(common.known):  # values of one fleet are compared: one calibration for all
-            return [replace(each, common=common, tilt=common.tilt.expand(each.batch, 2)) for each in read]
+            return [
+                replace(each, common=common, calibration=common.calibration.expand(each.batch, 2))
+                for each in read
+            ]
         return [
-            replace(context, tilt=tilted(logits, labels, weights, TILT_DOUBT))
+            replace(context, calibration=platt(logits, labels, weights, CALIBRATION_DOUBT))
             for context, (logits, labels, weights) in zip(read, told, strict=True)
         ]
 
@@ -345,8 +348,8 @@ class IclHead(nn.Module):
         own = (begun.left_out @ blend.unsqueeze(-1)).squeeze(-1)
         part = self._part(begun.learnt, blend, begun.target, begun.weights)
         foretold = begun.level.unsqueeze(1) + begun.left_out[..., -1] + own
-        tilt = common.tilt.expand(len(own), 2)
-        return IclContext(common, part, 1 + blend[:, -1], begun.level, foretold, tilt)
+        calibration = common.calibration.expand(len(own), 2)
+        return IclContext(common, part, 1 + blend[:, -1], begun.level, foretold, calibration)
 
     def _part(
         self, learnt: _Learnt, blend: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor

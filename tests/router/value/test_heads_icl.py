@@ -14,8 +14,8 @@ from router.value.heads.closed_form import (
     kernel_averages,
     kernel_sums,
     moved,
+    platt,
     soft_clamp,
-    tilted,
 )
 from router.value.heads.contexts import split, stack
 from router.value.heads.icl import IclConfig, IclHead
@@ -168,7 +168,9 @@ def test_left_out_values_are_those_of_a_reading_without_the_row(head):
         keep = torch.arange(40) != i
         alone = head.value(x[i : i + 1], head.read(x[keep], r[:, keep]))[0, 0]
         assert (
-            abs(torch.sigmoid(head.logits(context.foretold, context.tilt)[0, i]) - torch.sigmoid(alone))
+            abs(
+                torch.sigmoid(head.logits(context.foretold, context.calibration)[0, i]) - torch.sigmoid(alone)
+            )
             < 0.06
         )
 
@@ -355,22 +357,22 @@ def outcomes_of(logits, seed=5):
 
 def test_a_calibration_finds_how_the_logits_were_bent():
     true = 1.5 * torch.randn(2, 4000, generator=torch.Generator().manual_seed(4))
-    found = tilted((true - 0.4) / 1.6, outcomes_of(true), torch.ones_like(true), doubt=3.0)
+    found = platt((true - 0.4) / 1.6, outcomes_of(true), torch.ones_like(true), doubt=3.0)
     torch.testing.assert_close(found, torch.tensor([[1.6, 0.4], [1.6, 0.4]]), atol=0.12, rtol=0)
-    right = tilted(true, outcomes_of(true), torch.ones_like(true), doubt=3.0)
+    right = platt(true, outcomes_of(true), torch.ones_like(true), doubt=3.0)
     torch.testing.assert_close(right, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), atol=0.12, rtol=0)
 
 
 @pytest.mark.parametrize("n", [0, 1, 8])
 def test_a_calibration_by_few_rows_stays_near_none(n):
     logits = torch.linspace(-2, 2, 8)[None, :n]
-    found = tilted(logits, (logits > 0).float(), torch.ones_like(logits), doubt=3.0)
+    found = platt(logits, (logits > 0).float(), torch.ones_like(logits), doubt=3.0)
     assert (found - torch.tensor([1.0, 0.0])).abs().max() <= 0.1 * n
 
 
 def test_a_calibration_never_turns_the_order():
     logits = torch.linspace(-3, 3, 500)[None]
-    found = tilted(logits, (logits < 0).float(), torch.ones_like(logits), doubt=3.0)
+    found = platt(logits, (logits < 0).float(), torch.ones_like(logits), doubt=3.0)
     assert found[0, 0] == closed_form.SLOPES[0]
 
 
@@ -378,8 +380,8 @@ def test_a_calibration_does_not_see_rows_that_do_not_exist():
     logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(4))
     there = (torch.arange(50) < 30).float()[None]
     outcomes = outcomes_of(logits)
-    whole = tilted(logits[:, :30], outcomes[:, :30], there[:, :30], doubt=3.0)
-    torch.testing.assert_close(tilted(logits, outcomes, there, doubt=3.0), whole)
+    whole = platt(logits[:, :30], outcomes[:, :30], there[:, :30], doubt=3.0)
+    torch.testing.assert_close(platt(logits, outcomes, there, doubt=3.0), whole)
 
 
 def test_a_fleet_is_calibrated_together_and_who_joins_it_likewise(head):
@@ -388,15 +390,15 @@ def test_a_fleet_is_calibrated_together_and_who_joins_it_likewise(head):
     fleet = head.read(x, outcomes_of(torch.stack([hard, hard + 1, 3 * hard])), together=True)
     alone = head.read(x, outcomes_of(3 * hard)[None])
     joined = head.read(x[:40], outcomes_of(3 * hard[:40])[None], common=fleet.common)
-    assert (fleet.tilt == fleet.tilt[0]).all()
-    torch.testing.assert_close(joined.tilt, fleet.tilt[:1])
-    assert not torch.allclose(alone.tilt, fleet.tilt[:1])
+    assert (fleet.calibration == fleet.calibration[0]).all()
+    torch.testing.assert_close(joined.calibration, fleet.calibration[:1])
+    assert not torch.allclose(alone.calibration, fleet.calibration[:1])
 
 
 def test_left_out_values_of_a_fleet_are_right_on_average(head):
     x, _ = rows(400)
     r = outcomes_of(torch.stack([3 * x[:, 0], 3 * x[:, 0] + 3]))
     fleet = head.read(x, r, together=True)
-    values = head.logits(fleet.foretold, fleet.tilt).sigmoid()
-    raw = head.logits(fleet.foretold, head.untilted()[None]).sigmoid()
+    values = head.logits(fleet.foretold, fleet.calibration).sigmoid()
+    raw = head.logits(fleet.foretold, head.uncalibrated()[None]).sigmoid()
     assert abs(values.mean() - r.mean()) < 0.005 < abs(raw.mean() - r.mean())
