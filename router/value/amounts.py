@@ -3,7 +3,7 @@
 An amount (USD, output tokens) is read as an outcome: its logarithm, scaled to [0, 1] between the rows' extremes, is a
 label like any other, and a fleet's amounts are read together. Of each reading only the part that is linear in the
 prompt is kept: kernels would double the time of a decision. What comes out is the logarithm's expectation; the factor
-between it and the amounts' own mean is taken from the rows' left-out predictions (Duan, 1983: smearing).
+between it and the amounts' own mean is what that part makes of the rows themselves (Duan, 1983: smearing).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _known(rows: NDArray[np.floating], amounts: NDArray[np.floating]) -> _Known 
 
 def _read(value_model: V0, known: _Known, context: Context) -> Amounts:
     plain = Amounts(context, known.low, known.span, 1.0)
-    ratio = float(known.amounts.mean() / plain.expected(value_model.foretold(context)).mean())
+    ratio = float(known.amounts.mean() / plain.expected(value_model.value(known.rows, [context])).mean())
     return replace(plain, factor=min(max(ratio, FACTORS[0]), FACTORS[1]))
 
 

@@ -172,13 +172,6 @@ class V0(FromPairs[IclContext]):
             logits[members] = self._network.head.value(queries, together)
         return torch.sigmoid(logits).T.float().cpu().numpy()
 
-    @torch.inference_mode()
-    def foretold(self, context: Context) -> NDArray[np.float32]:
-        """The values (N,) of one context's own rows, each as if it had been left out."""
-        return (
-            torch.sigmoid(self._network.head.logits(context.foretold, context.calibration))[0].cpu().numpy()
-        )
-
     def _stacked(self, contexts: Sequence[Context]) -> list[tuple[list[int], Context]]:
         """
         The contexts that were read beside the same fleet, side by side, with their numbers; kept while the same ones

@@ -36,7 +36,7 @@ def test_amounts_follow_the_prompt_and_keep_their_mean(value_model):
     assert expected[2:, 0].min() > 3 * expected[:2, 0].max()
     assert expected[:2, 1].min() > 3 * expected[2:, 1].max()
     again = expected_amounts(value_model, rows, fitted)[:, 0]
-    assert 0.6 < again.mean() / amounts.mean() < 1.6
+    np.testing.assert_allclose(again.mean(), amounts.mean(), rtol=1e-3)  # the factor's doing
 
 
 def test_rows_of_unknown_amount_are_left_out_and_too_few_are_not_read(value_model):
