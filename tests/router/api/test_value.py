@@ -32,6 +32,14 @@ async def predict(running, **fields):
     return await running.http.post("/v1/value/predict", json={"prompts": ["a", "b"], **fields})
 
 
+async def first_to_end(requests):
+    """The reply that comes first, as only one can while the gate is closed, and the tasks that still wait."""
+    waiting = {asyncio.create_task(each) for each in requests}
+    done, waiting = await asyncio.wait(waiting, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    (first,) = done
+    return first.result(), waiting
+
+
 async def test_what_a_policy_earned_is_what_its_prompts_are_worth(start):
     async with start() as running:
         added = (await running.http.post(POLICY, json={"outcomes": earned(1, 1, 0, 1)})).json()
@@ -164,9 +172,7 @@ async def test_beyond_the_queue_callers_are_told_when_to_come_back_and_others_ar
     scorer = FakeScorer()
     async with start(scorer=scorer) as running:
         scorer.gate.clear()
-        waiting = [asyncio.create_task(predict(running, context=earned(1))) for _ in range(9)]
-        await asyncio.sleep(0.1)
-        refused = await predict(running, context=earned(1))
+        refused, waiting = await first_to_end(predict(running, context=earned(1)) for _ in range(10))
         healthy = await running.http.get("/healthz")
         scorer.gate.set()
         served = await asyncio.gather(*waiting)
@@ -285,9 +291,9 @@ async def test_a_stream_beyond_the_queue_or_before_v0_is_told_when_to_come_back(
     scorer = FakeScorer()
     async with start(scorer=scorer) as running:
         scorer.gate.clear()
-        waiting = [asyncio.create_task(predict(running, context=earned(1), stream=True)) for _ in range(9)]
-        await asyncio.sleep(0.1)
-        busy = await predict(running, context=earned(1), stream=True)
+        busy, waiting = await first_to_end(
+            predict(running, context=earned(1), stream=True) for _ in range(10)
+        )
         scorer.gate.set()
         assert {events(each)[-1] for each in await asyncio.gather(*waiting)} == {"[DONE]"}
 
